@@ -1,0 +1,112 @@
+//! Block I/O of the threads that queued it.
+
+use crate::record::{RecordHeader, STACK_WORDS, StackLengths};
+use crate::{histogram, shared};
+
+/// Most bios of one request that a program walks.
+pub const MAX_BIOS_PER_REQUEST: u32 = 256;
+
+/// Bits of `bi_opf` that say what a bio does (`REQ_OP_MASK`, `include/linux/blk_types.h`).
+pub const OP_MASK: u32 = 0xff;
+/// Read.
+pub const OP_READ: u32 = 0;
+/// Write.
+pub const OP_WRITE: u32 = 1;
+/// Flush of the device's cache.
+pub const OP_FLUSH: u32 = 2;
+/// Discard: moves no data.
+pub const OP_DISCARD: u32 = 3;
+
+shared! {
+    /// A watched thread queued a bio. Its header's time is that moment. Followed by the stacks.
+    pub struct BioRecord {
+        /// Kind, time, thread.
+        pub header: RecordHeader,
+        /// First sector (512 bytes).
+        pub sector: u64,
+        /// Device as the kernel encodes it: `major << 20 | minor`.
+        pub dev: u32,
+        /// `bi_opf`: operation and flags.
+        pub opf: u32,
+        /// Size.
+        pub bytes: u32,
+        /// Unused.
+        pub reserved: u32,
+        /// Stacks that follow.
+        pub stack: StackLengths,
+    }
+
+    /// Where a program builds a [`BioRecord`].
+    pub struct BioScratch {
+        /// The record.
+        pub record: BioRecord,
+        /// The frames behind it.
+        pub frames: [u64; STACK_WORDS],
+    }
+
+    /// A bio of a watched thread was completed. Its header's time is that moment; the thread is
+    /// the one that had queued it. It belongs to the [`BioRecord`] of the same thread and queue
+    /// time; when the kernel split that one, several do.
+    pub struct BioDoneRecord {
+        /// Kind, time, thread that queued it.
+        pub header: RecordHeader,
+        /// When it was queued.
+        pub queued_ktime_ns: u64,
+        /// When its request went to the device; 0 for devices that have no requests.
+        pub issued_ktime_ns: u64,
+        /// Device as the kernel encodes it: `major << 20 | minor`.
+        pub dev: u32,
+        /// `bi_opf`: operation and flags.
+        pub opf: u32,
+        /// Size.
+        pub bytes: u32,
+        /// The device's answer, 0 for success.
+        pub error: i32,
+    }
+
+    /// Value of `BLOCK_BIOS`, by the address of the bio: one that is under way.
+    pub struct Bio {
+        /// When it was queued.
+        pub queued_ktime_ns: u64,
+        /// When its request went to the device; 0 if it has not.
+        pub issued_ktime_ns: u64,
+        /// Process that queued it.
+        pub tgid: u32,
+        /// Thread that queued it.
+        pub tid: u32,
+        /// Device.
+        pub dev: u32,
+        /// Operation and flags.
+        pub opf: u32,
+    }
+
+    /// Key of `BLOCK_TOTALS`.
+    pub struct BlockKey {
+        /// Process that queued.
+        pub tgid: u32,
+        /// Device.
+        pub dev: u32,
+        /// Operation, without flags.
+        pub op: u32,
+    }
+
+    /// Value of `BLOCK_TOTALS`. A bio counts when it completes inside the window.
+    pub struct BlockTotals {
+        /// Bios.
+        pub count: u64,
+        /// Their bytes.
+        pub bytes: u64,
+        /// Time from queued to issued.
+        pub queue_ns: u64,
+        /// Time from issued to completed.
+        pub device_ns: u64,
+        /// Longest time from queued to completed.
+        pub max_ns: u64,
+        /// How many failed.
+        pub errors: u64,
+        /// Times in the queue (`histogram`).
+        pub queue_buckets: [u32; histogram::BUCKETS],
+        /// Times in the device (`histogram`).
+        pub device_buckets: [u32; histogram::BUCKETS],
+    }
+}

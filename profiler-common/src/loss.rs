@@ -1,0 +1,30 @@
+//! Everything that a program could not keep is counted, by reason, in the per-CPU array
+//! `LOSSES`, indexed by these constants.
+
+/// The ring buffer was full: a wait longer than the threshold was summed, but not recorded.
+pub const WAIT_RECORD: u32 = 0;
+/// The ring buffer was full: a CPU sample is missing.
+pub const SAMPLE_RECORD: u32 = 1;
+/// The ring buffer was full: the stack of a block I/O is missing (its sums are not).
+pub const BIO_RECORD: u32 = 2;
+/// The ring buffer was full: a fork or exit is missing.
+pub const TASK_RECORD: u32 = 3;
+/// A thread found no room in `SCHED_THREADS`: it has no budget.
+pub const THREAD_SLOT: u32 = 4;
+/// A reason for waiting found no room in `SCHED_WAITS`: its time is unexplained.
+pub const WAIT_SLOT: u32 = 5;
+/// A bio found no room in `BLOCK_BIOS`: its I/O is missing from the sums.
+pub const BIO_SLOT: u32 = 6;
+/// A request held more bios than a program walks: the rest is missing from the sums.
+pub const BIO_CHAIN: u32 = 7;
+/// A device and process found no room in `BLOCK_TOTALS`.
+pub const BLOCK_SLOT: u32 = 8;
+/// A process found no room in `SHIP_PROCESSES`: it is not followed.
+pub const PROCESS_SLOT: u32 = 9;
+/// A user stack could not be read.
+pub const USER_STACK: u32 = 10;
+/// A kernel stack could not be read.
+pub const KERNEL_STACK: u32 = 11;
+
+/// Number of reasons.
+pub const REASONS: u32 = 12;

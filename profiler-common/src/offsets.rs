@@ -1,0 +1,70 @@
+//! Where the running kernel keeps what the programs read.
+//!
+//! aya has no CO-RE relocations for Rust programs. User space looks the offsets up in the running
+//! kernel's BTF and passes them in as the global `OFFSETS`; the verifier then knows them as
+//! constants, so a field costs one load.
+
+use crate::shared;
+
+/// Offset of a field that this kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+shared! {
+    /// Byte offsets of fields, and positions of tracepoint arguments, in the running kernel.
+    pub struct Offsets {
+        /// `task_struct.pid`: what user space calls the thread's id.
+        pub task_pid: u32,
+        /// `task_struct.tgid`: what user space calls the process id.
+        pub task_tgid: u32,
+        /// `task_struct.__state` (5.14 and later) or `.state`.
+        pub task_state: u32,
+        /// `task_struct.stack`.
+        pub task_stack: u32,
+        /// `task_struct.comm`.
+        pub task_comm: u32,
+        /// Number of the syscall in the saved registers (`pt_regs.orig_ax`, `.syscallno`).
+        pub regs_syscall: u32,
+        /// Size of `pt_regs`.
+        pub regs_bytes: u32,
+        /// 1 if the kernel has the helper `bpf_task_pt_regs` (5.15 and later).
+        pub has_task_pt_regs: u32,
+        /// 1 if `sched_switch` passes the previous task's state (5.18 and later).
+        pub switch_has_prev_state: u32,
+        /// `request.bio`.
+        pub request_bio: u32,
+        /// `bio.bi_next`.
+        pub bio_next: u32,
+        /// `bio.bi_opf`.
+        pub bio_opf: u32,
+        /// `bio.bi_iter.bi_sector`.
+        pub bio_sector: u32,
+        /// `bio.bi_iter.bi_size`.
+        pub bio_size: u32,
+        /// `bio.bi_private`.
+        pub bio_private: u32,
+        /// `bio.bi_bdev` (5.12 and later), else [`ABSENT`].
+        pub bio_bdev: u32,
+        /// `block_device.bd_dev`.
+        pub bdev_dev: u32,
+        /// `bio.bi_disk` (before 5.12), else [`ABSENT`].
+        pub bio_disk: u32,
+        /// `gendisk.major`.
+        pub disk_major: u32,
+        /// `gendisk.first_minor`.
+        pub disk_first_minor: u32,
+        /// Which argument of `block_bio_queue` is the bio: 0, or 1 before 5.11.
+        pub bio_queue_arg: u32,
+        /// Which argument of `block_split` is the bio.
+        pub bio_split_arg: u32,
+        /// Which argument of `block_rq_issue` is the request.
+        pub rq_issue_arg: u32,
+        /// `sock.__sk_common.skc_num`: local port, host byte order.
+        pub sock_port: u32,
+        /// `sock.__sk_common.skc_net.net`.
+        pub sock_net: u32,
+        /// `sock.sk_protocol` (a 16-bit field of its own since 5.6).
+        pub sock_protocol: u32,
+        /// `net.ns.inum`.
+        pub net_inum: u32,
+    }
+}

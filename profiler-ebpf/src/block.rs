@@ -1,0 +1,339 @@
+//! Block I/O, charged to the thread that queued the bio.
+//!
+//! At the moment a request is issued, most bytes of a commit seem to come from kblockd; only
+//! `block_bio_queue` runs in the thread that wanted the I/O. So bios are remembered by address
+//! from there; a request leads back to them when it is issued and when it completes.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::macros::{btf_tracepoint, map};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
+use aya_ebpf::programs::BtfTracePointContext;
+use core::ffi::c_void;
+use profiler_common::block::{
+    Bio, BioDoneRecord, BioRecord, BioScratch, BlockKey, BlockTotals, MAX_BIOS_PER_REQUEST, OP_MASK,
+};
+use profiler_common::histogram;
+use profiler_common::loss as reason;
+use profiler_common::offsets::ABSENT;
+use profiler_common::record::{KIND_BIO, KIND_BIO_DONE, RecordHeader};
+
+use crate::atomic;
+use crate::kernel::{offset, read};
+use crate::{NO_WAKEUP, RECORDS, loss, ship, stack};
+
+/// Bios of watched threads that are under way, by address.
+#[map]
+static BLOCK_BIOS: HashMap<u64, Bio> = HashMap::with_max_entries(16_384, 0);
+
+/// Sums by process, device and operation.
+#[map]
+static BLOCK_TOTALS: HashMap<BlockKey, BlockTotals> = HashMap::with_max_entries(512, 0);
+
+/// Zeroes to begin an entry with: too large for a program's stack.
+#[map]
+static BLOCK_NEW_TOTALS: Array<BlockTotals> = Array::with_max_entries(1, 0);
+
+/// Where a record is built.
+#[map]
+static BLOCK_SCRATCH: PerCpuArray<BioScratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// How many watched bios are under way. While none is, other tasks' requests cost one load.
+#[map]
+static BLOCK_UNDER_WAY: Array<u64> = Array::with_max_entries(1, 0);
+
+#[inline(always)]
+fn any_under_way() -> bool {
+    // A racy read does: the counter was raised before the request was made.
+    BLOCK_UNDER_WAY.get(0).is_some_and(|counter| *counter != 0)
+}
+
+/// Adds to the count of bios under way.
+#[inline(always)]
+fn count_under_way(difference: i64) {
+    if let Some(counter) = BLOCK_UNDER_WAY.get_ptr_mut(0) {
+        atomic::add(counter, difference as u64);
+    }
+}
+
+/// Device of a bio, as the kernel encodes it.
+#[inline(always)]
+fn device(bio: *const c_void) -> Option<u32> {
+    if offset!(bio_bdev) != ABSENT {
+        let bdev = read::<u64>(bio, offset!(bio_bdev))? as *const c_void;
+        return read::<u32>(bdev, offset!(bdev_dev));
+    }
+    let disk = read::<u64>(bio, offset!(bio_disk))? as *const c_void;
+    let major = read::<u32>(disk, offset!(disk_major))?;
+    let minor = read::<u32>(disk, offset!(disk_first_minor))?;
+    Some(major << 20 | minor)
+}
+
+/// An argument whose position depends on the kernel.
+#[inline(always)]
+fn arg(ctx: &BtfTracePointContext, position: u32) -> *const c_void {
+    if position == 0 {
+        ctx.arg(0)
+    } else {
+        second_arg(ctx.as_ptr())
+    }
+}
+
+/// Not inlined: LLVM would make one load of both, at an offset that it computes, and the verifier
+/// takes no context pointer that was changed.
+#[inline(never)]
+fn second_arg(ctx: *mut c_void) -> *const c_void {
+    BtfTracePointContext::new(ctx).arg(1)
+}
+
+/// `block:block_bio_queue(bio)`, in the thread that wants the I/O.
+#[btf_tracepoint(function = "block_bio_queue")]
+pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
+    let id = bpf_get_current_pid_tgid();
+    let (tgid, tid) = ((id >> 32) as u32, id as u32);
+    if ship::watches(tgid) {
+        try_block_bio_queue(&ctx, tgid, tid);
+    }
+    0
+}
+
+#[inline(always)]
+fn try_block_bio_queue(ctx: &BtfTracePointContext, tgid: u32, tid: u32) -> Option<()> {
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    ship::window(now)?;
+    let bio = arg(ctx, offset!(bio_queue_arg));
+    let dev = device(bio)?;
+    let opf = read::<u32>(bio, offset!(bio_opf))?;
+    let entry = Bio {
+        queued_ktime_ns: now,
+        issued_ktime_ns: 0,
+        tgid,
+        tid,
+        dev,
+        opf,
+    };
+    if BLOCK_BIOS.get_ptr(bio as u64).is_none() {
+        count_under_way(1);
+    }
+    if BLOCK_BIOS.insert(bio as u64, entry, 0).is_err() {
+        loss::count(reason::BIO_SLOT);
+        count_under_way(-1);
+        return None;
+    }
+    let scratch = BLOCK_SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: this CPU's scratch. A program of this kind is not entered again on the same CPU
+    // (the kernel refuses recursion), and preemption is off.
+    unsafe {
+        let lengths = stack::take(ctx.as_ptr(), &raw mut (*scratch).frames);
+        (*scratch).record = BioRecord {
+            header: RecordHeader {
+                ktime_ns: now,
+                kind: KIND_BIO,
+                cpu: bpf_get_smp_processor_id(),
+                tgid,
+                tid,
+            },
+            sector: read(bio, offset!(bio_sector)).unwrap_or(0),
+            dev,
+            opf,
+            bytes: read(bio, offset!(bio_size)).unwrap_or(0),
+            reserved: 0,
+            stack: lengths,
+        };
+        let size = size_of::<BioRecord>() + stack::bytes(&lengths);
+        let bytes = core::slice::from_raw_parts(scratch.cast::<u8>(), size);
+        if RECORDS.output::<[u8]>(bytes, NO_WAKEUP).is_err() {
+            loss::count(reason::BIO_RECORD);
+        }
+    }
+    Some(())
+}
+
+/// `block:block_split(bio, new_sector)`: `bio` is a new one for the front of the one that its
+/// `bi_private` names (`bio_chain`, `block/bio.c`), which keeps the rest.
+#[btf_tracepoint(function = "block_split")]
+pub fn block_split(ctx: BtfTracePointContext) -> i32 {
+    if any_under_way() {
+        try_block_split(arg(&ctx, offset!(bio_split_arg)));
+    }
+    0
+}
+
+#[inline(always)]
+fn try_block_split(front: *const c_void) -> Option<()> {
+    let rest = read::<u64>(front, offset!(bio_private))?;
+    // SAFETY: copied at once; an entry goes only when its bio completes, and this one has not.
+    let bio = *unsafe { BLOCK_BIOS.get(rest) }?;
+    if BLOCK_BIOS.insert(front as u64, bio, 0).is_err() {
+        loss::count(reason::BIO_SLOT);
+        return None;
+    }
+    count_under_way(1);
+    Some(())
+}
+
+/// `block:block_rq_issue(request)`: the request goes to the device.
+#[btf_tracepoint(function = "block_rq_issue")]
+pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
+    if any_under_way() {
+        try_block_rq_issue(arg(&ctx, offset!(rq_issue_arg)));
+    }
+    0
+}
+
+#[inline(always)]
+fn try_block_rq_issue(request: *const c_void) -> Option<()> {
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let mut bio = read::<u64>(request, offset!(request_bio))?;
+    for _ in 0..MAX_BIOS_PER_REQUEST {
+        if bio == 0 {
+            return Some(());
+        }
+        if let Some(entry) = BLOCK_BIOS.get_ptr_mut(bio) {
+            // SAFETY: a live map value; its bio is in this request, which is not complete.
+            unsafe { (*entry).issued_ktime_ns = now };
+        }
+        bio = read::<u64>(bio as *const c_void, offset!(bio_next))?;
+    }
+    loss::count(reason::BIO_CHAIN);
+    None
+}
+
+/// `block:block_rq_complete(request, error, bytes)`: that many bytes of the request are done,
+/// bio by bio from its first.
+#[btf_tracepoint(function = "block_rq_complete")]
+pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
+    if any_under_way() {
+        try_block_rq_complete(&ctx);
+    }
+    0
+}
+
+#[inline(always)]
+fn try_block_rq_complete(ctx: &BtfTracePointContext) -> Option<()> {
+    let request: *const c_void = ctx.arg(0);
+    let error = ctx.arg::<i32>(1);
+    let mut left = ctx.arg::<u32>(2);
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let mut bio = read::<u64>(request, offset!(request_bio))?;
+    for _ in 0..MAX_BIOS_PER_REQUEST {
+        if bio == 0 {
+            return Some(());
+        }
+        let bytes = read::<u32>(bio as *const c_void, offset!(bio_size))?;
+        if bytes > left {
+            // The rest of this bio is still to come.
+            return Some(());
+        }
+        left -= bytes;
+        let next = read::<u64>(bio as *const c_void, offset!(bio_next))?;
+        block_bio_done(bio, bytes, error, now);
+        bio = next;
+    }
+    loss::count(reason::BIO_CHAIN);
+    None
+}
+
+/// `block:block_bio_complete(queue, bio)`: for devices that handle bios without requests (device
+/// mapper, zram); bios in requests were completed above.
+#[btf_tracepoint(function = "block_bio_complete")]
+pub fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
+    if any_under_way() {
+        let bio: *const c_void = ctx.arg(1);
+        // Its iterator is used up by now; the size went with it. Not by way of `block_bio_done`:
+        // the verifier takes no pointer for a number.
+        // SAFETY: no arguments.
+        try_block_bio_done(bio as u64, 0, 0, unsafe { bpf_ktime_get_ns() });
+    }
+    0
+}
+
+/// A bio is done. A function of global linkage and plain numbers: the verifier checks it once, not
+/// once for each turn of the loop that calls it, which exceeds its limit of a million steps.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn block_bio_done(address: u64, bytes: u32, error: i32, now: u64) -> i32 {
+    try_block_bio_done(address, bytes, error, now);
+    0
+}
+
+/// Adds a completed bio to the sums and records it.
+#[inline(always)]
+fn try_block_bio_done(address: u64, bytes: u32, error: i32, now: u64) -> Option<()> {
+    // SAFETY: copied at once; only the completion of a bio removes its entry.
+    let bio = *unsafe { BLOCK_BIOS.get(address) }?;
+    if BLOCK_BIOS.remove(address).is_ok() {
+        count_under_way(-1);
+    }
+    ship::window(now)?;
+    add(&bio, bytes, error, now);
+    let record = BioDoneRecord {
+        header: RecordHeader {
+            ktime_ns: now,
+            kind: KIND_BIO_DONE,
+            // SAFETY: no arguments.
+            cpu: unsafe { bpf_get_smp_processor_id() },
+            tgid: bio.tgid,
+            tid: bio.tid,
+        },
+        queued_ktime_ns: bio.queued_ktime_ns,
+        issued_ktime_ns: bio.issued_ktime_ns,
+        dev: bio.dev,
+        opf: bio.opf,
+        bytes,
+        error,
+    };
+    if RECORDS.output::<BioDoneRecord>(&record, NO_WAKEUP).is_err() {
+        loss::count(reason::BIO_RECORD);
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn add(bio: &Bio, bytes: u32, error: i32, now: u64) -> Option<()> {
+    let key = BlockKey {
+        tgid: bio.tgid,
+        dev: bio.dev,
+        op: bio.opf & OP_MASK,
+    };
+    let totals = match BLOCK_TOTALS.get_ptr_mut(key) {
+        Some(totals) => totals,
+        None => {
+            let _ = BLOCK_TOTALS.insert(key, BLOCK_NEW_TOTALS.get(0)?, 1);
+            let Some(totals) = BLOCK_TOTALS.get_ptr_mut(key) else {
+                loss::count(reason::BLOCK_SLOT);
+                return None;
+            };
+            totals
+        }
+    };
+    let issued = if bio.issued_ktime_ns != 0 {
+        bio.issued_ktime_ns
+    } else {
+        bio.queued_ktime_ns
+    };
+    let (queue_ns, device_ns) = (issued - bio.queued_ktime_ns, now - issued);
+    let (queue_bucket, device_bucket) = (histogram::index(queue_ns), histogram::index(device_ns));
+    // SAFETY: a live map value. Completions of one process may run on several CPUs at once, so
+    // the sums are atomic.
+    unsafe {
+        atomic::add(&raw mut (*totals).count, 1);
+        atomic::add(&raw mut (*totals).bytes, u64::from(bytes));
+        atomic::add(&raw mut (*totals).queue_ns, queue_ns);
+        atomic::add(&raw mut (*totals).device_ns, device_ns);
+        if error != 0 {
+            atomic::add(&raw mut (*totals).errors, 1);
+        }
+        if queue_ns + device_ns > (*totals).max_ns {
+            (*totals).max_ns = queue_ns + device_ns;
+        }
+        if queue_bucket < histogram::BUCKETS && device_bucket < histogram::BUCKETS {
+            (*totals).queue_buckets[queue_bucket] += 1;
+            (*totals).device_buckets[device_bucket] += 1;
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,126 @@
+//! Reading kernel structures at offsets that user space found in the kernel's BTF.
+
+use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_task_pt_regs};
+use core::ffi::c_void;
+use profiler_common::arch::{KERNEL_STACK_BYTES, NO_SYSCALL};
+use profiler_common::offsets::{ABSENT, Offsets};
+
+/// Overridden by the loader with the running kernel's.
+#[unsafe(no_mangle)]
+pub static OFFSETS: Offsets = Offsets {
+    task_pid: ABSENT,
+    task_tgid: ABSENT,
+    task_state: ABSENT,
+    task_stack: ABSENT,
+    task_comm: ABSENT,
+    regs_syscall: ABSENT,
+    regs_bytes: ABSENT,
+    has_task_pt_regs: 0,
+    switch_has_prev_state: 0,
+    request_bio: ABSENT,
+    bio_next: ABSENT,
+    bio_opf: ABSENT,
+    bio_sector: ABSENT,
+    bio_size: ABSENT,
+    bio_private: ABSENT,
+    bio_bdev: ABSENT,
+    bdev_dev: ABSENT,
+    bio_disk: ABSENT,
+    disk_major: ABSENT,
+    disk_first_minor: ABSENT,
+    bio_queue_arg: 0,
+    bio_split_arg: 0,
+    rq_issue_arg: 0,
+    sock_port: ABSENT,
+    sock_net: ABSENT,
+    sock_protocol: ABSENT,
+    net_inum: ABSENT,
+};
+
+/// The value of a global that the loader overrides. Volatile: the compiler must not see the
+/// value below; the verifier sees the loader's and treats it as a constant.
+#[inline(always)]
+pub fn constant<T: Copy>(global: *const T) -> T {
+    // SAFETY: only ever called with addresses of this crate's statics.
+    unsafe { core::ptr::read_volatile(global) }
+}
+
+/// One of the [`OFFSETS`].
+macro_rules! offset {
+    ($field:ident) => {
+        $crate::kernel::constant(&raw const $crate::kernel::OFFSETS.$field)
+    };
+}
+pub(crate) use offset;
+
+/// Loads a field through a pointer that the verifier knows the type of (a `tp_btf` argument, or
+/// what was loaded from one): one instruction, and a fault reads as zero.
+///
+/// # Safety
+/// `base` must be such a pointer, and `offset` a field of the size of `T`.
+#[inline(always)]
+pub unsafe fn load<T: Copy>(base: *const c_void, offset: u32) -> T {
+    // SAFETY: by the contract; the verifier holds us to it.
+    unsafe { core::ptr::read_volatile(base.cast::<u8>().add(offset as usize).cast::<T>()) }
+}
+
+/// Reads a field through any kernel pointer.
+#[inline(always)]
+pub fn read<T: Copy>(base: *const c_void, offset: u32) -> Option<T> {
+    // SAFETY: the helper checks the address.
+    unsafe {
+        bpf_probe_read_kernel(base.cast::<u8>().wrapping_add(offset as usize).cast::<T>()).ok()
+    }
+}
+
+/// A `task_struct` that a tracepoint passed.
+#[derive(Clone, Copy)]
+pub struct Task(pub *const c_void);
+
+impl Task {
+    #[inline(always)]
+    pub fn tgid(self) -> u32 {
+        // SAFETY: a tracepoint's argument.
+        unsafe { load(self.0, offset!(task_tgid)) }
+    }
+
+    #[inline(always)]
+    pub fn tid(self) -> u32 {
+        // SAFETY: a tracepoint's argument.
+        unsafe { load(self.0, offset!(task_pid)) }
+    }
+
+    /// Its state now (low 32 bits: the field was a `long` before 5.14).
+    #[inline(always)]
+    pub fn state(self) -> u32 {
+        // SAFETY: a tracepoint's argument.
+        unsafe { load(self.0, offset!(task_state)) }
+    }
+
+    /// Its name.
+    #[inline(always)]
+    pub fn comm(self) -> [u8; profiler_common::COMM_LEN] {
+        read(self.0, offset!(task_comm)).unwrap_or([0; profiler_common::COMM_LEN])
+    }
+
+    /// Number of the syscall that it is in, from the registers saved when it entered the kernel.
+    /// Right for a blocked thread; for a preempted one it may be of a call just left.
+    #[inline(always)]
+    pub fn syscall_nr(self) -> i32 {
+        if offset!(has_task_pt_regs) != 0 {
+            // SAFETY: the argument is a tracepoint's task.
+            let regs = unsafe { bpf_task_pt_regs(self.0.cast_mut().cast()) } as *const c_void;
+            if regs.is_null() {
+                return NO_SYSCALL;
+            }
+            // SAFETY: the helper returns a pointer that the verifier knows the type of.
+            return unsafe { load::<i64>(regs, offset!(regs_syscall)) } as i32;
+        }
+        // Before 5.15: the registers lie at the top of the kernel stack. Padding above them came
+        // with FRED (6.9), where the helper is used.
+        // SAFETY: a tracepoint's argument.
+        let stack: u64 = unsafe { load(self.0, offset!(task_stack)) };
+        let regs = stack + KERNEL_STACK_BYTES - offset!(regs_bytes) as u64;
+        read::<i64>(regs as *const c_void, offset!(regs_syscall)).map_or(NO_SYSCALL, |nr| nr as i32)
+    }
+}

@@ -1,0 +1,42 @@
+//! The programs that run in the kernel. Each file is one probe family; each program is a thin
+//! entry point, named as the point that it attaches to.
+//!
+//! All of them answer two questions first, as cheaply as they can: is this task of a ship, and
+//! is it inside the capture's window?
+#![no_std]
+#![no_main]
+// For `atomic.rs`. The programs are built by a nightly compiler, or one told to be like it.
+#![allow(internal_features)]
+#![feature(core_intrinsics)]
+
+mod atomic;
+mod block;
+mod cpu_clock;
+mod kernel;
+mod loss;
+mod sched;
+mod ship;
+mod stack;
+mod udp;
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::RingBuf;
+
+/// Records for user space. Never wakes it: user space looks in by the clock, so that recording
+/// costs no context switch. Its size is set at load time.
+#[map]
+pub static RECORDS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+
+/// `BPF_RB_NO_WAKEUP` (`include/uapi/linux/bpf.h`).
+pub const NO_WAKEUP: u64 = 1;
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    loop {}
+}
+
+/// The kernel lets only GPL-compatible programs call its tracing helpers.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

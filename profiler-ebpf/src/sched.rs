@@ -1,0 +1,415 @@
+//! Scheduler: on CPU, in the run queue, blocked, and who was to blame.
+//!
+//! A thread's state lives in its entry of `SCHED_THREADS`, together with its sums, so that a
+//! switch costs one look-up. A wait longer than the threshold is also recorded, with stacks;
+//! they are taken when the thread leaves the CPU, because only then is its memory at hand.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::helpers::{
+    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns,
+};
+use aya_ebpf::macros::{btf_tracepoint, map};
+use aya_ebpf::maps::{Array, HashMap};
+use aya_ebpf::programs::BtfTracePointContext;
+use aya_log_ebpf::debug;
+use core::ffi::c_void;
+use profiler_common::arch::waits_for_work;
+use profiler_common::histogram;
+use profiler_common::loss as reason;
+use profiler_common::record::{KIND_TASK, KIND_WAIT, RecordHeader, StackLengths};
+use profiler_common::sched::{
+    RUN_QUEUE, STATE_BLOCKED, STATE_EXITED, STATE_ON_CPU, STATE_PREEMPTED, STATE_UNKNOWN,
+    STATE_WOKEN, TASK_EXITING, TASK_FORKED, TASK_INTERRUPTIBLE, TASK_RUNNABLE, TASK_STOPPED,
+    TASK_UNINTERRUPTIBLE, TaskRecord, Thread, WaitKey, WaitRecord, Waits,
+};
+use profiler_common::ship::Window;
+
+use crate::kernel::{Task, constant, offset};
+use crate::{NO_WAKEUP, RECORDS, loss, ship, stack};
+
+/// State and sums of every thread of the watched processes, by host thread id.
+#[map]
+static SCHED_THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(1024, 0);
+
+/// What each thread waited for, and how long.
+#[map]
+static SCHED_WAITS: HashMap<WaitKey, Waits> = HashMap::with_max_entries(2048, 0);
+
+/// Zeroes to begin an entry with: too large for a program's stack.
+#[map]
+static SCHED_NEW_THREAD: Array<Thread> = Array::with_max_entries(1, 0);
+/// The same for [`SCHED_WAITS`].
+#[map]
+static SCHED_NEW_WAITS: Array<Waits> = Array::with_max_entries(1, 0);
+
+/// Waits at least this long are recorded. Overridden by the loader.
+#[unsafe(no_mangle)]
+static THRESHOLD_NS: u64 = 1_000_000;
+
+/// `TASK_DEAD`, the state of a thread's last switch (`include/linux/sched.h`).
+const KERNEL_TASK_DEAD: u32 = 0x80;
+/// `TASK_WAKING`: before 5.18, where the state is read from the task itself, a waker may already
+/// have changed it. How it slept is lost then.
+const KERNEL_TASK_WAKING: u32 = 0x200;
+/// `TASK_RTLOCK_WAIT` (`PREEMPT_RT`): uninterruptible as far as we are concerned.
+const KERNEL_TASK_RTLOCK: u32 = 0x1000;
+
+/// The entry of a thread, made if it is not there.
+#[inline(always)]
+fn thread(task: Task, tgid: u32) -> Option<*mut Thread> {
+    let tid = task.tid();
+    if let Some(thread) = SCHED_THREADS.get_ptr_mut(tid) {
+        return Some(thread);
+    }
+    new_thread(tid, tgid)
+}
+
+#[inline(never)]
+fn new_thread(tid: u32, tgid: u32) -> Option<*mut Thread> {
+    let zero = SCHED_NEW_THREAD.get(0)?;
+    // `BPF_NOEXIST`: another CPU may have been first; then its entry is the one.
+    let _ = SCHED_THREADS.insert(tid, zero, 1);
+    let Some(thread) = SCHED_THREADS.get_ptr_mut(tid) else {
+        loss::count(reason::THREAD_SLOT);
+        return None;
+    };
+    // SAFETY: a live map value.
+    unsafe { (*thread).tgid = tgid };
+    Some(thread)
+}
+
+/// What a wait is called in records and keys, from the kernel's state bits: values like 0x2001
+/// (freezable) and 0x102 (killable) were seen.
+#[inline(always)]
+fn task_state(kernel_state: u32) -> u32 {
+    if kernel_state & (2 | KERNEL_TASK_RTLOCK) != 0 {
+        TASK_UNINTERRUPTIBLE
+    } else if kernel_state & (1 | KERNEL_TASK_WAKING) != 0 {
+        TASK_INTERRUPTIBLE
+    } else {
+        TASK_STOPPED
+    }
+}
+
+/// Adds a wait that ended to the sums of its reason.
+#[inline(always)]
+fn add_wait(tid: u32, syscall_nr: i32, task_state: u32, inside_ns: u64) {
+    let key = WaitKey {
+        tid,
+        syscall_nr,
+        task_state,
+    };
+    let waits = match SCHED_WAITS.get_ptr_mut(key) {
+        Some(waits) => waits,
+        None => {
+            let Some(zero) = SCHED_NEW_WAITS.get(0) else {
+                return;
+            };
+            let _ = SCHED_WAITS.insert(key, zero, 1);
+            let Some(waits) = SCHED_WAITS.get_ptr_mut(key) else {
+                loss::count(reason::WAIT_SLOT);
+                return;
+            };
+            waits
+        }
+    };
+    let bucket = histogram::index(inside_ns);
+    // SAFETY: a live map value. A thread's waits end one after another, so nobody else writes.
+    unsafe {
+        (*waits).count += 1;
+        (*waits).total_ns += inside_ns;
+        if inside_ns > (*waits).max_ns {
+            (*waits).max_ns = inside_ns;
+        }
+        if bucket < histogram::BUCKETS {
+            (*waits).buckets[bucket] += 1;
+        }
+    }
+}
+
+/// `sched:sched_switch(preempt, prev, next[, prev_state])`.
+#[btf_tracepoint(function = "sched_switch")]
+pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+    let prev = Task(ctx.arg::<*const c_void>(1));
+    let next = Task(ctx.arg::<*const c_void>(2));
+    let prev_tgid = prev.tgid();
+    let next_tgid = next.tgid();
+    let prev_watched = ship::watches(prev_tgid);
+    let next_watched = ship::watches(next_tgid);
+    if !prev_watched && !next_watched {
+        return 0;
+    }
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let Some(window) = ship::tracking(now) else {
+        return 0;
+    };
+    if prev_watched {
+        switched_out(&ctx, prev, prev_tgid, now, window);
+    }
+    if next_watched {
+        switched_in(next, next_tgid, prev_tgid, now, window);
+    }
+    0
+}
+
+/// The current thread leaves the CPU.
+#[inline(always)]
+fn switched_out(
+    ctx: &BtfTracePointContext,
+    prev: Task,
+    tgid: u32,
+    now: u64,
+    window: &Window,
+) -> Option<()> {
+    let thread = thread(prev, tgid)?;
+    let kernel_state = if offset!(switch_has_prev_state) != 0 {
+        ctx.arg::<u32>(3)
+    } else {
+        prev.state()
+    };
+    // SAFETY: a live map value; while this thread is current, only this CPU changes it.
+    unsafe {
+        if (*thread).state == STATE_ON_CPU || (*thread).state == STATE_UNKNOWN {
+            (*thread).on_cpu_ns += window.part((*thread).since_ktime_ns, now);
+        }
+        (*thread).since_ktime_ns = now;
+        let wait = &raw mut (*thread).wait;
+        (*wait).start_ktime_ns = now;
+        (*wait).woken_ktime_ns = 0;
+        (*wait).stack = StackLengths::NONE;
+        if kernel_state & KERNEL_TASK_DEAD != 0 {
+            (*thread).state = STATE_EXITED;
+            (*thread).exited_ktime_ns = now;
+            return None;
+        }
+        // A thread may be preempted on its way to sleep, when its state says so already: it stays in
+        // the run queue all the same (`__schedule`, `kernel/sched/core.c`).
+        let preempted = ctx.arg::<u8>(0) != 0;
+        if preempted || kernel_state == 0 {
+            (*thread).state = STATE_PREEMPTED;
+            (*wait).task_state = TASK_RUNNABLE;
+            (*wait).syscall_nr = RUN_QUEUE;
+            return None;
+        }
+        (*wait).syscall_nr = prev.syscall_nr();
+        (*thread).state = STATE_BLOCKED;
+        (*wait).task_state = task_state(kernel_state);
+        let idles = (*wait).task_state == TASK_INTERRUPTIBLE && waits_for_work((*wait).syscall_nr);
+        if !idles && window.holds(now) {
+            (*wait).stack = stack::take(ctx.as_ptr(), &raw mut (*thread).frames);
+        }
+    }
+    Some(())
+}
+
+/// A watched thread comes onto the CPU; the current one, about to leave it, was before it.
+#[inline(always)]
+fn switched_in(next: Task, tgid: u32, behind_tgid: u32, now: u64, window: &Window) -> Option<()> {
+    let tid = next.tid();
+    let thread = thread(next, tgid)?;
+    // SAFETY: a live map value; a thread that is being switched in is touched by this CPU only.
+    unsafe {
+        let state = (*thread).state;
+        let waited_ns = window.part((*thread).since_ktime_ns, now);
+        match state {
+            STATE_PREEMPTED => (*thread).preempted_ns += waited_ns,
+            // A blocked thread cannot come onto a CPU without having been woken. If it does, the
+            // wake-up was not seen; the time stays with what it was blocked in.
+            STATE_BLOCKED => {
+                (*thread).blocked_ns += waited_ns;
+                let wait = &raw const (*thread).wait;
+                add_wait(tid, (*wait).syscall_nr, (*wait).task_state, waited_ns);
+            }
+            // Woken, or never seen before: then it was in the run queue.
+            _ => (*thread).woken_ns += waited_ns,
+        }
+        let counts = window.holds(now);
+        if counts {
+            (*thread).switches += 1;
+            if state != STATE_BLOCKED {
+                add_wait(tid, RUN_QUEUE, TASK_RUNNABLE, waited_ns);
+            }
+        }
+        (*thread).state = STATE_ON_CPU;
+        (*thread).since_ktime_ns = now;
+        let start = (*thread).wait.start_ktime_ns;
+        if counts && start != 0 && now - start >= constant(&raw const THRESHOLD_NS) {
+            record_wait(thread, tid, tgid, behind_tgid, now);
+        }
+    }
+    Some(())
+}
+
+/// Sends the wait that just ended to user space, with the stacks that it began with.
+///
+/// # Safety
+/// `thread` must be a live map value.
+#[inline(always)]
+unsafe fn record_wait(thread: *mut Thread, tid: u32, tgid: u32, behind_tgid: u32, now: u64) {
+    // SAFETY: by the contract. The stacks lie right behind the record (see `Thread`).
+    unsafe {
+        let wait = &raw mut (*thread).wait;
+        (*wait).header = RecordHeader {
+            ktime_ns: now,
+            kind: KIND_WAIT,
+            cpu: bpf_get_smp_processor_id(),
+            tgid,
+            tid,
+        };
+        (*wait).behind_tgid = behind_tgid;
+        (*wait).behind_tid = bpf_get_current_pid_tgid() as u32;
+        (*wait).behind_comm = bpf_get_current_comm().unwrap_or_default();
+        let size = size_of::<WaitRecord>() + stack::bytes(&(*wait).stack);
+        let bytes = core::slice::from_raw_parts(wait.cast::<u8>(), size);
+        if RECORDS.output::<[u8]>(bytes, NO_WAKEUP).is_err() {
+            loss::count(reason::WAIT_RECORD);
+        }
+    }
+}
+
+/// `sched:sched_waking(task)`: the current thread, or an interrupt in it, is about to wake `task`.
+/// Only here is the waker at hand: the wake-up itself may be carried out by another CPU.
+#[btf_tracepoint(function = "sched_waking")]
+pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
+    let task = Task(ctx.arg::<*const c_void>(0));
+    if ship::watches(task.tgid()) {
+        try_sched_waking(task);
+    }
+    0
+}
+
+#[inline(always)]
+fn try_sched_waking(task: Task) -> Option<()> {
+    let thread = SCHED_THREADS.get_ptr_mut(task.tid())?;
+    // SAFETY: a live map value; the kernel holds the task's `pi_lock`, so wakers come one by one.
+    unsafe {
+        let wait = &raw mut (*thread).wait;
+        let waker = bpf_get_current_pid_tgid();
+        (*wait).waker_tgid = (waker >> 32) as u32;
+        (*wait).waker_tid = waker as u32;
+        (*wait).waker_comm = bpf_get_current_comm().unwrap_or_default();
+    }
+    Some(())
+}
+
+/// `sched:sched_wakeup(task)`: `task` is in the run queue now. From here on it waits for a CPU, as
+/// the kernel's own `run_delay` counts it. Always after the switch by which it left its CPU.
+#[btf_tracepoint(function = "sched_wakeup")]
+pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
+    let task = Task(ctx.arg::<*const c_void>(0));
+    let tgid = task.tgid();
+    if ship::watches(tgid) {
+        try_sched_wakeup(task, tgid);
+    }
+    0
+}
+
+#[inline(always)]
+fn try_sched_wakeup(task: Task, tgid: u32) -> Option<()> {
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let window = ship::tracking(now)?;
+    let thread = thread(task, tgid)?;
+    // SAFETY: a live map value; the thread is asleep, and the kernel holds its run queue's lock.
+    unsafe {
+        if (*thread).state == STATE_UNKNOWN {
+            // It has been asleep since before anything was attached. Its registers still say in
+            // what; that it could be woken is all that is left of its state.
+            (*thread).state = STATE_BLOCKED;
+            (*thread).wait.syscall_nr = task.syscall_nr();
+            (*thread).wait.task_state = TASK_INTERRUPTIBLE;
+        }
+        if (*thread).state != STATE_BLOCKED {
+            // Woken before it had left its CPU: it simply goes on.
+            return None;
+        }
+        let blocked_ns = window.part((*thread).since_ktime_ns, now);
+        (*thread).blocked_ns += blocked_ns;
+        (*thread).state = STATE_WOKEN;
+        (*thread).since_ktime_ns = now;
+        let wait = &raw mut (*thread).wait;
+        (*wait).woken_ktime_ns = now;
+        if window.holds(now) {
+            add_wait(
+                task.tid(),
+                (*wait).syscall_nr,
+                (*wait).task_state,
+                blocked_ns,
+            );
+        }
+    }
+    Some(())
+}
+
+/// `sched:sched_process_fork(parent, child)`: also for a new thread.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+    let parent_tgid = Task(ctx.arg::<*const c_void>(0)).tgid();
+    if ship::watches(parent_tgid) {
+        try_sched_process_fork(&ctx, parent_tgid);
+    }
+    0
+}
+
+#[inline(always)]
+fn try_sched_process_fork(ctx: &BtfTracePointContext, parent_tgid: u32) -> Option<()> {
+    let child = Task(ctx.arg::<*const c_void>(1));
+    let tgid = child.tgid();
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    ship::tracking(now)?;
+    if tgid != parent_tgid {
+        ship::follow(parent_tgid, tgid);
+        debug!(ctx, "following process {}, forked by {}", tgid, parent_tgid);
+    }
+    let thread = thread(child, tgid)?;
+    // SAFETY: a live map value; the child has not run yet.
+    unsafe {
+        (*thread).born_ktime_ns = now;
+        (*thread).since_ktime_ns = now;
+        (*thread).state = STATE_WOKEN;
+    }
+    record_task(child, TASK_FORKED, parent_tgid, now);
+    Some(())
+}
+
+/// `sched:sched_process_exit(task, …)`: a thread is about to end.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    let task = Task(ctx.arg::<*const c_void>(0));
+    if ship::watches(task.tgid()) {
+        // SAFETY: no arguments.
+        let now = unsafe { bpf_ktime_get_ns() };
+        if ship::tracking(now).is_some() {
+            debug!(
+                &ctx,
+                "thread {} of process {} exits",
+                task.tid(),
+                task.tgid()
+            );
+            record_task(task, TASK_EXITING, 0, now);
+        }
+    }
+    0
+}
+
+#[inline(always)]
+fn record_task(task: Task, change: u32, parent_tgid: u32, now: u64) {
+    let record = TaskRecord {
+        header: RecordHeader {
+            ktime_ns: now,
+            kind: KIND_TASK,
+            // SAFETY: no arguments.
+            cpu: unsafe { bpf_get_smp_processor_id() },
+            tgid: task.tgid(),
+            tid: task.tid(),
+        },
+        change,
+        parent_tgid,
+        comm: task.comm(),
+    };
+    if RECORDS.output::<TaskRecord>(&record, NO_WAKEUP).is_err() {
+        loss::count(reason::TASK_RECORD);
+    }
+}

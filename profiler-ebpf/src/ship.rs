@@ -1,0 +1,62 @@
+//! Which tasks are watched, and when.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap};
+use profiler_common::loss as reason;
+use profiler_common::ship::{FILTER_SLOTS, ShipProcess, Window, filter_slot};
+
+use crate::loss;
+
+/// 1 where a watched process may hash to. Never cleared: a stale 1 costs a look-up, no more.
+#[map]
+static SHIP_FILTER: Array<u8> = Array::with_max_entries(FILTER_SLOTS, 0);
+
+/// The watched processes, by host process id.
+#[map]
+static SHIP_PROCESSES: HashMap<u32, ShipProcess> = HashMap::with_max_entries(1024, 0);
+
+/// The capture's window; one entry.
+#[map]
+static SHIP_WINDOW: Array<Window> = Array::with_max_entries(1, 0);
+
+/// Whether a process is watched.
+#[inline(always)]
+pub fn watches(tgid: u32) -> bool {
+    match SHIP_FILTER.get(filter_slot(tgid)) {
+        Some(1) => SHIP_PROCESSES.get_ptr(tgid).is_some(),
+        _ => false,
+    }
+}
+
+/// Watches `child` if `parent` is watched: a king that starts its mars again.
+#[inline(always)]
+pub fn follow(parent: u32, child: u32) {
+    let Some(process) = SHIP_PROCESSES.get_ptr(parent) else {
+        return;
+    };
+    // SAFETY: a live map value; entries are never removed.
+    let process = ShipProcess {
+        ship: unsafe { (*process).ship },
+        followed: 1,
+    };
+    if SHIP_PROCESSES.insert(child, process, 0).is_err() {
+        loss::count(reason::PROCESS_SLOT);
+        return;
+    }
+    if let Some(slot) = SHIP_FILTER.get_ptr_mut(filter_slot(child)) {
+        // SAFETY: the map's value; a one-byte store.
+        unsafe { *slot = 1 };
+    }
+}
+
+/// The window, if `now` is inside.
+#[inline(always)]
+pub fn window(now_ktime_ns: u64) -> Option<&'static Window> {
+    SHIP_WINDOW.get(0).filter(|w| w.holds(now_ktime_ns))
+}
+
+/// The window as far as states are concerned: tracked before it begins, frozen at its end.
+#[inline(always)]
+pub fn tracking(now_ktime_ns: u64) -> Option<&'static Window> {
+    SHIP_WINDOW.get(0).filter(|w| now_ktime_ns < w.end_ktime_ns)
+}

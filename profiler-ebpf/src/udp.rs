@@ -1,0 +1,90 @@
+//! Datagrams: taken out of the ship's sockets, sent from them, and lost before them.
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::macros::{btf_tracepoint, map};
+use aya_ebpf::maps::HashMap;
+use aya_ebpf::programs::BtfTracePointContext;
+use core::ffi::c_void;
+use profiler_common::udp::{UdpKey, UdpTotals};
+
+use crate::atomic::add;
+use crate::kernel::{offset, read};
+use crate::ship;
+
+/// Sums per socket. User space enters the ship's sockets; nothing else is counted.
+#[map]
+static UDP_SOCKETS: HashMap<UdpKey, UdpTotals> = HashMap::with_max_entries(256, 0);
+
+/// `IPPROTO_UDP`.
+const PROTOCOL_UDP: u16 = 17;
+
+/// The sums of the socket that a tracepoint passed, if it is a ship's.
+#[inline(always)]
+fn totals(sock: *const c_void) -> Option<&'static mut UdpTotals> {
+    if read::<u16>(sock, offset!(sock_protocol))? != PROTOCOL_UDP {
+        return None;
+    }
+    let port = u32::from(read::<u16>(sock, offset!(sock_port))?);
+    let net = read::<u64>(sock, offset!(sock_net))? as *const c_void;
+    let netns = read::<u32>(net, offset!(net_inum))?;
+    let totals = UDP_SOCKETS.get_ptr_mut(UdpKey { netns, port })?;
+    // SAFETY: a live map value; entries are never removed while programs are attached.
+    Some(unsafe { &mut *totals })
+}
+
+/// `sock:sock_recv_length(sk, ret, flags)`, since 6.3: a receive call returned `ret` bytes, once
+/// per datagram also in `recvmmsg`.
+#[btf_tracepoint(function = "sock_recv_length")]
+pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
+    transferred(&ctx, |totals, bytes| {
+        add(&raw mut totals.received, 1);
+        add(&raw mut totals.received_bytes, bytes);
+    });
+    0
+}
+
+/// `sock:sock_send_length(sk, ret, flags)`, since 6.3: a send call took `ret` bytes.
+#[btf_tracepoint(function = "sock_send_length")]
+pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
+    transferred(&ctx, |totals, bytes| {
+        add(&raw mut totals.sent, 1);
+        add(&raw mut totals.sent_bytes, bytes);
+    });
+    0
+}
+
+#[inline(always)]
+fn transferred(ctx: &BtfTracePointContext, note: impl FnOnce(&mut UdpTotals, u64)) -> Option<()> {
+    if !ship::watches((bpf_get_current_pid_tgid() >> 32) as u32) {
+        return None;
+    }
+    let bytes: i32 = ctx.arg(1);
+    // SAFETY: no arguments.
+    ship::window(unsafe { bpf_ktime_get_ns() })?;
+    if bytes >= 0 {
+        note(totals(ctx.arg(0))?, bytes as u64);
+    }
+    Some(())
+}
+
+/// `udp:udp_fail_queue_rcv_skb(rc, sk, …)`: a datagram found the receive buffer full and is lost.
+/// Runs in whatever context the packet arrived, so the socket alone says whose it is.
+#[btf_tracepoint(function = "udp_fail_queue_rcv_skb")]
+pub fn udp_fail_queue_rcv_skb(ctx: BtfTracePointContext) -> i32 {
+    try_udp_fail_queue_rcv_skb(&ctx);
+    0
+}
+
+#[inline(always)]
+fn try_udp_fail_queue_rcv_skb(ctx: &BtfTracePointContext) -> Option<()> {
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    ship::window(now)?;
+    let totals = totals(ctx.arg(1))?;
+    add(&raw mut totals.dropped, 1);
+    if totals.first_drop_ktime_ns == 0 {
+        totals.first_drop_ktime_ns = now;
+    }
+    totals.last_drop_ktime_ns = now;
+    Some(())
+}

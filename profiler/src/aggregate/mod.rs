@@ -1,0 +1,53 @@
+//! From events and sums to summaries, one file per probe family.
+
+pub mod block;
+pub mod cpu_clock;
+pub mod sched;
+pub mod stacks;
+pub mod udp;
+
+use crate::model::{Capture, ThreadId};
+use crate::ship::{Role, Ship};
+
+/// Everything summed up.
+#[derive(Debug)]
+pub struct Summaries {
+    /// The ship's threads, king first.
+    pub threads: Vec<sched::ThreadSummary>,
+    /// Their block I/O.
+    pub block: Vec<block::BlockSummary>,
+    /// Their datagrams; nothing if no socket was watched.
+    pub udp: Option<udp::UdpSummary>,
+    /// CPU samples per thread.
+    pub samples: Vec<(ThreadId, u64)>,
+}
+
+/// Sums a capture up.
+pub fn aggregate(capture: &Capture) -> Summaries {
+    let threads = sched::summarise(capture);
+    let block = block::summarise(capture, &threads);
+    Summaries {
+        block,
+        udp: udp::summarise(capture),
+        samples: cpu_clock::samples_per_thread(&capture.events),
+        threads,
+    }
+}
+
+/// Role of a thread, also for a mars that was started during the capture.
+fn role(ship: &Ship, followed: &[u32], thread: ThreadId, comm: &str) -> Role {
+    let Some(mars) = ship
+        .mars
+        .as_ref()
+        .filter(|_| followed.contains(&thread.tgid))
+    else {
+        return ship.role_of(thread.tgid, thread.tid, comm);
+    };
+    // A process that the king forked is the next mars; vere forks nothing else.
+    let tid = if thread.tid == thread.tgid {
+        mars.tgid
+    } else {
+        thread.tid
+    };
+    ship.role_of(mars.tgid, tid, comm)
+}

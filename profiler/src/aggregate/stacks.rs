@@ -1,0 +1,116 @@
+//! Stacks of all families, folded for flamegraphs.
+
+use std::collections::BTreeMap;
+
+use profiler_common::sched::TASK_RUNNABLE;
+
+use crate::model::{Capture, Event, Frame, FrameKind, NS_PER_S, Stack, ThreadId};
+
+/// Weight of each stack, outermost frame first: the thread's name is the first frame.
+pub type Folded = BTreeMap<Vec<Frame>, u64>;
+
+/// Which flamegraph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StackKind {
+    /// Time on CPU, by samples.
+    OnCpu,
+    /// Time blocked, waits for work left out.
+    OffCpu,
+    /// Time of block I/O from queued to done.
+    BlockIo,
+}
+
+/// Folds the stacks of one kind. Weights are nanoseconds. `thread_label` names a thread.
+pub fn fold(
+    capture: &Capture,
+    kind: StackKind,
+    thread_label: impl Fn(ThreadId) -> String,
+    wait_label: impl Fn(i32) -> String,
+) -> Folded {
+    let mut folded = Folded::new();
+    let mut add = |thread: ThreadId, stack: &Stack, leaf: Option<String>, weight: u64| {
+        if weight == 0 {
+            return;
+        }
+        let mut frames = vec![user_frame(thread_label(thread))];
+        for (address, frame_kind) in stack.lookups().rev() {
+            let mut named = capture.symbols.frames(thread.tgid, address, frame_kind);
+            if named.iter().any(is_probe) {
+                // What follows is the probe itself.
+                break;
+            }
+            named.reverse();
+            frames.extend(named);
+        }
+        frames.extend(leaf.map(|name| Frame {
+            name,
+            kind: FrameKind::Kernel,
+        }));
+        let sum = folded.entry(frames).or_default();
+        *sum = sum.saturating_add(weight);
+    };
+    match kind {
+        StackKind::OnCpu => {
+            let period_ns = NS_PER_S / capture.meta.sample_hz.max(1);
+            for event in &capture.events {
+                if let Event::Sample(sample) = event {
+                    add(sample.thread, &sample.stack, None, period_ns);
+                }
+            }
+        }
+        StackKind::OffCpu => {
+            for event in &capture.events {
+                let Event::Wait(wait) = event else { continue };
+                // Waits for work carry no stack; neither does time in the run queue.
+                if wait.stack.is_empty() || wait.task_state == TASK_RUNNABLE {
+                    continue;
+                }
+                let end = wait.woken_ktime_ns.unwrap_or(wait.end_ktime_ns);
+                let start = wait.start_ktime_ns.max(capture.meta.clocks.start_ktime_ns);
+                let leaf = Some(format!("waits in {}", wait_label(wait.syscall_nr)));
+                add(wait.thread, &wait.stack, leaf, end.saturating_sub(start));
+            }
+        }
+        StackKind::BlockIo => {
+            let stacks: BTreeMap<(ThreadId, u64), &Stack> = capture
+                .events
+                .iter()
+                .filter_map(|event| match event {
+                    Event::Bio(bio) => Some(((bio.thread, bio.queued_ktime_ns), &bio.stack)),
+                    _ => None,
+                })
+                .collect();
+            let none = Stack::default();
+            for event in &capture.events {
+                let Event::BioDone(done) = event else {
+                    continue;
+                };
+                let stack = stacks
+                    .get(&(done.thread, done.queued_ktime_ns))
+                    .copied()
+                    .unwrap_or(&none);
+                add(
+                    done.thread,
+                    stack,
+                    None,
+                    done.done_ktime_ns - done.queued_ktime_ns,
+                );
+            }
+        }
+    }
+    folded
+}
+
+/// Whether a frame is where the kernel calls an eBPF program (`bpf_trace_runN`,
+/// `kernel/trace/bpf_trace.c`).
+fn is_probe(frame: &Frame) -> bool {
+    frame.kind == FrameKind::Kernel
+        && (frame.name.starts_with("bpf_trace_run") || frame.name.starts_with("__traceiter_"))
+}
+
+fn user_frame(name: String) -> Frame {
+    Frame {
+        name,
+        kind: FrameKind::User,
+    }
+}

@@ -1,0 +1,241 @@
+//! From budgets to causes.
+//!
+//! Until a capture knows the ship's events, the verdict rests on threads: the time that king,
+//! mars and the commit worker did not idle is what was felt, and its parts are charged to the
+//! leaves of one tree of causes. Every nanosecond of it is in exactly one leaf.
+
+mod leaf;
+mod page_in;
+mod syscall;
+mod verdict;
+
+pub use leaf::{Cause, Leaf};
+pub use page_in::PageInRule;
+pub use syscall::syscall_name;
+pub use verdict::{
+    HEALTHY_STALL_RATIO, LONG_WAIT_NS, LONG_WAITS, MIN_EVENTS, SATURATED_RATIO, VerdictKind, judge,
+};
+
+use std::collections::BTreeMap;
+
+use profiler_common::sched::TASK_RUNNABLE;
+
+use crate::aggregate::Summaries;
+use crate::aggregate::sched::{ThreadSummary, WaitSummary};
+use crate::model::{Capture, Event, Histogram, Meta};
+use crate::ship::Role;
+use syscall::{WaitClass, classify};
+
+/// Time of one leaf.
+#[derive(Debug, Clone, Default)]
+pub struct Part {
+    /// All of it.
+    pub total_ns: u64,
+    /// Single waits, how many and how long. Empty for computing.
+    pub waits: Histogram,
+    /// Whether it was split off by an estimate.
+    pub estimated: bool,
+}
+
+/// Who a ship's thread waited behind for a CPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behind {
+    /// Process; 0 is the idle task: the CPU was free, so the thread was throttled or just woken.
+    pub tgid: u32,
+    /// Name of the thread.
+    pub comm: String,
+    /// Whether it belongs to the ship itself.
+    pub own: bool,
+    /// Time of the recorded waits that ended behind it.
+    pub total_ns: u64,
+}
+
+/// The time of king, mars and commit worker, by cause.
+#[derive(Debug, Clone, Default)]
+pub struct Attribution {
+    /// Wall time of those threads.
+    pub wall_ns: u64,
+    /// Of that, waiting for work.
+    pub idle_ns: u64,
+    /// The rest, by leaf. Sums to `wall_ns - idle_ns`.
+    pub parts: BTreeMap<Leaf, Part>,
+    /// The largest share of one thread's wall time that it neither idled nor computed.
+    pub worst_stall_ratio: f64,
+    /// The largest share of one thread's wall time on CPU.
+    pub worst_on_cpu_ratio: f64,
+    /// The rule by which page-ins were charged, and what it saw.
+    pub page_ins: PageInRule,
+    /// Who was ahead in the run queue, most first.
+    pub behind: Vec<Behind>,
+}
+
+impl Attribution {
+    /// Time that the threads did not idle.
+    pub fn busy_ns(&self) -> u64 {
+        self.wall_ns - self.idle_ns
+    }
+
+    /// Time of a leaf.
+    pub fn leaf_ns(&self, leaf: Leaf) -> u64 {
+        self.parts.get(&leaf).map_or(0, |part| part.total_ns)
+    }
+
+    /// Time of a cause.
+    pub fn cause_ns(&self, cause: Cause) -> u64 {
+        let parts = self.parts.iter().filter(|(leaf, _)| leaf.cause() == cause);
+        parts.map(|(_, part)| part.total_ns).sum()
+    }
+
+    /// Busy time without computing.
+    pub fn stalled_ns(&self) -> u64 {
+        self.busy_ns() - self.leaf_ns(Leaf::Computing)
+    }
+
+    /// Waits of at least [`LONG_WAIT_NS`], idle ones left out.
+    pub fn long_waits(&self) -> u64 {
+        self.parts
+            .values()
+            .map(|part| part.waits.at_least(LONG_WAIT_NS))
+            .sum()
+    }
+}
+
+/// Charges the time of king, mars and commit workers.
+pub fn attribute(capture: &Capture, summaries: &Summaries) -> Attribution {
+    let page_ins = PageInRule::of(&capture.meta);
+    let mut attribution = Attribution {
+        page_ins,
+        ..Attribution::default()
+    };
+    let threads: Vec<&ThreadSummary> = summaries
+        .threads
+        .iter()
+        .filter(|thread| thread.role != Role::Other)
+        .collect();
+    let throttled_ns = throttled_ns(capture, &summaries.threads);
+    let run_queue_ns: u64 = summaries
+        .threads
+        .iter()
+        .map(|thread| thread.run_queue_ns)
+        .sum();
+    for thread in threads {
+        // The kernel says how long the group was throttled, not which thread: by their waits.
+        let share = ratio(thread.run_queue_ns, run_queue_ns);
+        let throttled = ((throttled_ns as f64 * share) as u64).min(thread.run_queue_ns);
+        attribution.add_thread(capture, thread, throttled);
+    }
+    attribution.behind = behind(capture);
+    attribution
+}
+
+impl Attribution {
+    fn add_thread(&mut self, capture: &Capture, thread: &ThreadSummary, throttled_ns: u64) {
+        let mut idle_ns = 0;
+        self.wall_ns += thread.accounted_ns();
+        self.add(Leaf::Computing, thread.on_cpu_ns, None);
+        self.add(
+            Leaf::RunQueue,
+            thread.run_queue_ns - throttled_ns,
+            Some(&thread.run_queue),
+        );
+        if throttled_ns > 0 {
+            self.add(Leaf::Throttled, throttled_ns, None);
+            self.parts.entry(Leaf::Throttled).or_default().estimated = true;
+        }
+        self.add(Leaf::Unexplained, thread.unexplained_ns, None);
+        for wait in &thread.waits {
+            match class(&capture.meta, thread.role, wait) {
+                WaitClass::Idle => idle_ns += wait.total_ns,
+                WaitClass::PageIn => {
+                    self.add(self.page_ins.leaf(), wait.total_ns, Some(&wait.histogram));
+                }
+                WaitClass::Leaf(leaf) => self.add(leaf, wait.total_ns, Some(&wait.histogram)),
+            }
+        }
+        self.idle_ns += idle_ns;
+        let busy = thread.accounted_ns() - idle_ns;
+        let stall = ratio(busy.saturating_sub(thread.on_cpu_ns), thread.wall_ns);
+        self.worst_stall_ratio = self.worst_stall_ratio.max(stall);
+        self.worst_on_cpu_ratio = self
+            .worst_on_cpu_ratio
+            .max(ratio(thread.on_cpu_ns, thread.wall_ns));
+    }
+
+    fn add(&mut self, leaf: Leaf, ns: u64, waits: Option<&Histogram>) {
+        if ns == 0 && waits.is_none() {
+            return;
+        }
+        let part = self.parts.entry(leaf).or_default();
+        part.total_ns += ns;
+        if let Some(waits) = waits {
+            part.waits.add(waits);
+        }
+    }
+}
+
+/// Whether a wait is one for work, which has no cause.
+pub fn is_idle(meta: &Meta, role: Role, wait: &WaitSummary) -> bool {
+    class(meta, role, wait) == WaitClass::Idle
+}
+
+fn class(meta: &Meta, role: Role, wait: &WaitSummary) -> WaitClass {
+    let name = syscall_name(&meta.architecture, wait.syscall_nr);
+    classify(role, name, wait.task_state)
+}
+
+/// Time for which the ship's group had used up its CPU quota, but never more than its threads
+/// waited for a CPU. The group that was throttled most counts: its time contains the others'.
+fn throttled_ns(capture: &Capture, threads: &[ThreadSummary]) -> u64 {
+    let meta = &capture.meta;
+    let (Some(before), Some(after)) = (
+        meta.counters_start.throttling.known(),
+        meta.counters_end.throttling.known(),
+    ) else {
+        return 0;
+    };
+    let waited: u64 = threads.iter().map(|thread| thread.run_queue_ns).sum();
+    let throttled = after.iter().filter_map(|after| {
+        let before = before.iter().find(|before| before.group == after.group)?;
+        Some(after.throttled_ns.saturating_sub(before.throttled_ns))
+    });
+    throttled.max().unwrap_or(0).min(waited)
+}
+
+/// Who ran before the ship's threads got their CPU, from the recorded waits.
+fn behind(capture: &Capture) -> Vec<Behind> {
+    let own = capture.meta.ship.tgids();
+    let mut by_task: BTreeMap<(u32, &str), u64> = BTreeMap::new();
+    for event in &capture.events {
+        let Event::Wait(wait) = event else { continue };
+        let from = match (wait.woken_ktime_ns, wait.task_state) {
+            (Some(woken), _) => woken,
+            (None, TASK_RUNNABLE) => wait.start_ktime_ns,
+            _ => continue,
+        };
+        let from = from.max(capture.meta.clocks.start_ktime_ns);
+        let total_ns = by_task
+            .entry((wait.behind.0.tgid, &wait.behind.1))
+            .or_default();
+        *total_ns = total_ns.saturating_add(wait.end_ktime_ns.saturating_sub(from));
+    }
+    let mut behind: Vec<Behind> = by_task
+        .into_iter()
+        .map(|((tgid, comm), total_ns)| Behind {
+            tgid,
+            comm: comm.to_owned(),
+            own: own.contains(&tgid),
+            total_ns,
+        })
+        .collect();
+    behind.sort_by_key(|b| (std::cmp::Reverse(b.total_ns), b.tgid, b.comm.clone()));
+    behind
+}
+
+/// `part / whole`, 0 of nothing.
+pub fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
+}

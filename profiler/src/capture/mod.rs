@@ -1,0 +1,11 @@
+//! Taking a capture: attach the programs, drain their records, keep them in a file.
+
+pub mod btf;
+pub mod decode;
+pub mod file;
+pub mod offsets;
+pub mod output;
+pub mod privileges;
+pub mod probes;
+pub mod symbols;
+mod validate;

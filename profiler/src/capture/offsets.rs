@@ -1,0 +1,77 @@
+//! The running kernel's places of what the programs read.
+
+use super::btf::Btf;
+use profiler_common::offsets::{ABSENT, Offsets};
+use thiserror::Error;
+
+/// A field that every supported kernel has, but this one not.
+#[derive(Debug, Error)]
+#[error("this kernel's BTF has no field {structure}.{field}; kernels from 5.10 on are supported")]
+pub struct MissingField {
+    structure: &'static str,
+    field: &'static str,
+}
+
+/// Looks all offsets up.
+///
+/// # Errors
+/// Names the first field that is missing and has no substitute.
+pub fn resolve(btf: &Btf) -> Result<Offsets, MissingField> {
+    let need = |structure, field| {
+        btf.field(structure, field)
+            .ok_or(MissingField { structure, field })
+    };
+    let may = |structure, field| btf.field(structure, field).unwrap_or(ABSENT);
+    let argument = |tracepoint, structure: &str| {
+        let arguments = btf.tracepoint(tracepoint).unwrap_or_default();
+        arguments
+            .iter()
+            .position(|name| name == structure)
+            .unwrap_or(0) as u32
+    };
+    let task_state = match btf.field("task_struct", "__state") {
+        Some(offset) => offset,
+        None => need("task_struct", "state")?,
+    };
+    let regs_syscall = match btf.field("pt_regs", "orig_ax") {
+        Some(offset) => offset,
+        None => need("pt_regs", "syscallno")?,
+    };
+    Ok(Offsets {
+        task_pid: need("task_struct", "pid")?,
+        task_tgid: need("task_struct", "tgid")?,
+        task_state,
+        task_stack: need("task_struct", "stack")?,
+        task_comm: need("task_struct", "comm")?,
+        regs_syscall,
+        regs_bytes: btf.size_of("pt_regs").ok_or(MissingField {
+            structure: "pt_regs",
+            field: "(size)",
+        })?,
+        has_task_pt_regs: btf
+            .has_constant("bpf_func_id", "BPF_FUNC_task_pt_regs")
+            .into(),
+        switch_has_prev_state: btf
+            .tracepoint("sched_switch")
+            .is_some_and(|a| a.len() > 3)
+            .into(),
+        request_bio: need("request", "bio")?,
+        bio_next: need("bio", "bi_next")?,
+        bio_opf: need("bio", "bi_opf")?,
+        bio_sector: need("bio", "bi_iter.bi_sector")?,
+        bio_size: need("bio", "bi_iter.bi_size")?,
+        bio_private: need("bio", "bi_private")?,
+        bio_bdev: may("bio", "bi_bdev"),
+        bdev_dev: may("block_device", "bd_dev"),
+        bio_disk: may("bio", "bi_disk"),
+        disk_major: need("gendisk", "major")?,
+        disk_first_minor: need("gendisk", "first_minor")?,
+        bio_queue_arg: argument("block_bio_queue", "bio"),
+        bio_split_arg: argument("block_split", "bio"),
+        rq_issue_arg: argument("block_rq_issue", "request"),
+        sock_port: need("sock", "__sk_common.skc_num")?,
+        sock_net: need("sock", "__sk_common.skc_net.net")?,
+        sock_protocol: need("sock", "sk_protocol")?,
+        net_inum: need("net", "ns.inum")?,
+    })
+}

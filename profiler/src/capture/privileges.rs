@@ -1,0 +1,57 @@
+//! Giving up what is no longer needed once everything is attached.
+//!
+//! What stays, and why:
+//! - `CAP_BPF`: before Linux 5.19 the kernel asks for it at every look into a map;
+//! - `CAP_SYS_PTRACE`: `/proc/PID/{io,syscall,mem,root}` of the ship;
+//! - `CAP_DAC_READ_SEARCH`: a pier and executable that belong to another user;
+//! - `CAP_SYSLOG`: the addresses in `/proc/kallsyms`, which stacks are named by.
+//!
+//! Under sudo the user who called it takes root's place, so that the output belongs to them and
+//! lies only where they may write.
+
+use rustix::process::{Gid, Uid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, set_capabilities, set_keep_capabilities, set_no_new_privs,
+    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
+
+/// What stays.
+const KEPT: CapabilitySet = CapabilitySet::BPF
+    .union(CapabilitySet::SYS_PTRACE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::SYSLOG);
+
+/// The user and group that sudo was called by, from its environment.
+pub fn sudo_caller(variable: impl Fn(&str) -> Option<String>) -> Option<(u32, u32)> {
+    let number = |name| variable(name)?.parse::<u32>().ok();
+    number("SUDO_UID")
+        .zip(number("SUDO_GID"))
+        .filter(|(uid, _)| *uid != 0)
+}
+
+/// Gives up everything but the capabilities above, for this thread. Must be called while the
+/// process has only one.
+///
+/// # Errors
+/// If the kernel refuses, which it has no reason to.
+pub fn give_up(caller: Option<(u32, u32)>) -> rustix::io::Result<()> {
+    if let Some((uid, gid)) = caller {
+        // Otherwise the change of user would take all capabilities.
+        set_keep_capabilities(true)?;
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        set_thread_groups(&[gid])?;
+        set_thread_res_gid(gid, gid, gid)?;
+        set_thread_res_uid(uid, uid, uid)?;
+    }
+    let held = rustix::thread::capabilities(None)?.permitted;
+    let kept = held & KEPT;
+    set_capabilities(
+        None,
+        CapabilitySets {
+            effective: kept,
+            permitted: kept,
+            inheritable: CapabilitySet::empty(),
+        },
+    )?;
+    set_no_new_privs(true)
+}

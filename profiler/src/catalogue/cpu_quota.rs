@@ -1,0 +1,79 @@
+//! A CPU quota that is used up.
+
+use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation, shell_quote};
+use crate::attribute::Leaf;
+use crate::host::cgroup::Version;
+use crate::report::units::duration;
+
+/// The entry.
+pub const ENTRY: Entry = Entry {
+    id: "cpu-quota",
+    title: "remove or raise the CPU quota",
+    shrinks: &[Leaf::Throttled],
+    restart: Restart::None,
+    risk: Risk::Low,
+    source: "Linux Documentation/scheduler/sched-bwc.rst: a group that has used its quota stands \
+             still until the next period",
+    assess,
+};
+
+fn assess(situation: &Situation<'_>) -> Assessment {
+    let cgroup = &situation.meta().host.cgroup;
+    let proposed = "no quota";
+    let without = |answer, current: Option<String>, reason| {
+        Assessment::without_change(answer, current, proposed, reason)
+    };
+    if let Some(reason) = cgroup.cpu_limits.reason() {
+        return without(Answer::CannotTell, None, reason.to_owned());
+    }
+    let Some(limit) = cgroup.tightest_cpu_limit() else {
+        return without(
+            Answer::AlreadySo,
+            Some("none".to_owned()),
+            "there is no quota".to_owned(),
+        );
+    };
+    let current = Some(format!(
+        "{:.2} CPUs in {}",
+        limit.cpus(),
+        limit.group.display()
+    ));
+    let throttled_ns = situation.attribution.leaf_ns(Leaf::Throttled);
+    if throttled_ns == 0 {
+        return without(
+            Answer::NoEvidence,
+            current,
+            "the ship was never throttled".to_owned(),
+        );
+    }
+    let group = limit.group.display().to_string();
+    let group = group.trim_start_matches('/');
+    // Where systemd and Docker mount them.
+    let (file, none, old) = match limit.version {
+        Version::V2 => (
+            format!("/sys/fs/cgroup/{group}/cpu.max"),
+            format!("max {}", limit.period_us),
+            format!("{} {}", limit.quota_us, limit.period_us),
+        ),
+        Version::V1 => (
+            format!("/sys/fs/cgroup/cpu/{group}/cpu.cfs_quota_us"),
+            "-1".to_owned(),
+            limit.quota_us.to_string(),
+        ),
+    };
+    let file = shell_quote(&file);
+    Assessment {
+        answer: Answer::WouldHelp(Gain::StalledTime {
+            low_ns: throttled_ns,
+            high_ns: throttled_ns,
+        }),
+        current,
+        proposed: proposed.to_owned(),
+        reason: format!("throttled for {}", duration(throttled_ns)),
+        apply: vec![
+            format!("echo {} > {file}", shell_quote(&none)),
+            "for good: CPUQuota= in the unit, or docker update --cpus 0 CONTAINER".to_owned(),
+        ],
+        undo: vec![format!("echo {} > {file}", shell_quote(&old))],
+    }
+}

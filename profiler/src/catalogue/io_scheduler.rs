@@ -1,0 +1,98 @@
+//! Another I/O scheduler.
+
+use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation, shell_quote};
+use crate::attribute::{Cause, Leaf, ratio};
+use crate::host::block::{BlockDevice, DeviceClass};
+use crate::model::sum;
+use crate::report::units::percent;
+
+/// Share of the I/O's time in the queue below which another scheduler cannot matter.
+const MIN_QUEUE_RATIO: f64 = 0.05;
+
+/// The entry.
+pub const ENTRY: Entry = Entry {
+    id: "io-scheduler",
+    title: "use the I/O scheduler that fits the disk",
+    shrinks: &[
+        Leaf::LogCommit,
+        Leaf::Snapshot,
+        Leaf::PageIn,
+        Leaf::OtherFile,
+    ],
+    restart: Restart::None,
+    risk: Risk::None,
+    source: "Linux Documentation/block/switching-sched.rst; a scheduler acts only between the \
+             queueing of a request and its issue; vere's source says nothing about it",
+    assess,
+};
+
+/// Schedulers that fit, best first.
+fn fitting(class: DeviceClass) -> &'static [&'static str] {
+    match class {
+        DeviceClass::HardDisk => &["mq-deadline", "bfq"],
+        DeviceClass::Ssd | DeviceClass::Mmc => &["mq-deadline", "none", "kyber"],
+        // The device, or the hypervisor, orders requests better than we can.
+        _ => &["none", "mq-deadline", "kyber"],
+    }
+}
+
+fn assess(situation: &Situation<'_>) -> Assessment {
+    let disks: Vec<&BlockDevice> = situation.meta().host.storage.backing.disks().collect();
+    let current = (!disks.is_empty()).then(|| {
+        let all: Vec<String> = disks
+            .iter()
+            .map(|d| format!("{}: {}", d.name, scheduler(d)))
+            .collect();
+        all.join(", ")
+    });
+    let proposed = match disks.first() {
+        Some(disk) => fitting(disk.class)[0],
+        None => "none",
+    };
+    let without =
+        |answer, reason| Assessment::without_change(answer, current.clone(), proposed, reason);
+    let Some(disk) = disks.iter().find(|disk| {
+        disk.scheduler
+            .known()
+            .is_some_and(|now| !fitting(disk.class).contains(&now.as_str()))
+    }) else {
+        return match disks.is_empty() {
+            true => without(
+                Answer::CannotTell,
+                "the pier's disk is not known".to_owned(),
+            ),
+            false => without(
+                Answer::AlreadySo,
+                format!("{} fits this disk", scheduler(disks[0])),
+            ),
+        };
+    };
+    let block = &situation.summaries.block;
+    let queue_ns = sum(block.iter().map(|b| b.queue_ns));
+    let device_ns = sum(block.iter().map(|b| b.device_ns));
+    let queue_ratio = ratio(queue_ns, queue_ns.saturating_add(device_ns));
+    let spent = format!(
+        "the ship's I/O spent {} of its time in the queue",
+        percent(queue_ratio)
+    );
+    if queue_ratio < MIN_QUEUE_RATIO {
+        return without(Answer::NoEvidence, spent);
+    }
+    let disk_ns = situation.attribution.cause_ns(Cause::Disk);
+    let file = shell_quote(&format!("/sys/block/{}/queue/scheduler", disk.name));
+    Assessment {
+        answer: Answer::WouldHelp(Gain::StalledTime {
+            low_ns: 0,
+            high_ns: (disk_ns as f64 * queue_ratio) as u64,
+        }),
+        proposed: proposed.to_owned(),
+        reason: spent,
+        apply: vec![format!("echo {proposed} > {file}")],
+        undo: vec![format!("echo {} > {file}", shell_quote(scheduler(disk)))],
+        current,
+    }
+}
+
+fn scheduler(disk: &BlockDevice) -> &str {
+    disk.scheduler.known().map_or("unknown", String::as_str)
+}

@@ -1,0 +1,114 @@
+//! A better place in the run queue.
+
+use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation};
+use crate::attribute::{Leaf, ratio};
+use crate::model::sum;
+use crate::report::units::{duration, percent};
+
+/// The nice value that the unit files of the field use.
+const PROPOSED: i64 = -10;
+/// Scheduler weights of nice 0 and -10 (`sched_prio_to_weight`, `kernel/sched/core.c`): against
+/// one competitor of nice 0 a thread gets 90 % of a CPU instead of half.
+const WEIGHT_NICE_0: f64 = 1024.0;
+const WEIGHT_PROPOSED: f64 = 9548.0;
+/// Share of busy time in the run queue below which it does not matter.
+const MIN_RUN_QUEUE_RATIO: f64 = 0.02;
+
+/// The entry.
+pub const ENTRY: Entry = Entry {
+    id: "nice",
+    title: "give the ship a nice value of -10",
+    shrinks: &[Leaf::RunQueue],
+    restart: Restart::None,
+    risk: Risk::Medium,
+    source: "sched(7); mars inherits the king's nice value (fork); vere's source says nothing \
+             about it",
+    assess,
+};
+
+fn assess(situation: &Situation<'_>) -> Assessment {
+    let attribution = situation.attribution;
+    let meta = situation.meta();
+    let nice = meta
+        .host
+        .processes
+        .values()
+        .filter_map(|p| Some(p.known()?.nice))
+        .max();
+    let current = nice.map(|nice| nice.to_string());
+    let proposed = PROPOSED.to_string();
+    let without =
+        |answer, reason| Assessment::without_change(answer, current.clone(), &proposed, reason);
+    if nice.is_some_and(|nice| nice <= PROPOSED) {
+        return without(
+            Answer::AlreadySo,
+            format!("both processes have {PROPOSED} or better"),
+        );
+    }
+    let run_queue_ns = attribution.leaf_ns(Leaf::RunQueue);
+    let share = ratio(run_queue_ns, attribution.busy_ns());
+    if share < MIN_RUN_QUEUE_RATIO {
+        let waited = format!(
+            "only {} of the busy time was spent waiting for a CPU",
+            percent(share)
+        );
+        return without(Answer::NoEvidence, waited);
+    }
+    let recorded = sum(attribution.behind.iter().map(|b| b.total_ns));
+    let others: Vec<_> = attribution
+        .behind
+        .iter()
+        .filter(|b| !b.own && b.tgid != 0)
+        .collect();
+    let behind_others = ratio(sum(others.iter().map(|b| b.total_ns)), recorded);
+    let Some(first) = others.first().filter(|_| behind_others > 0.0) else {
+        let reason = format!(
+            "{} in the run queue, but behind nobody else",
+            duration(run_queue_ns)
+        );
+        return without(Answer::NoEvidence, reason);
+    };
+    let waited_ns = run_queue_ns as f64 * behind_others;
+    let high_ns = waited_ns * (1.0 - WEIGHT_NICE_0 / WEIGHT_PROPOSED);
+    let tids = meta
+        .ship
+        .tgids()
+        .iter()
+        .map(|t| format!("/proc/{t}/task/*"))
+        .collect::<Vec<_>>()
+        .join(" ");
+    let renice =
+        |value: i64| format!("for t in {tids}; do renice -n {value} -p \"${{t##*/}}\"; done");
+    let mut reason = format!(
+        "{} in the run queue, {} of it behind other processes, first {} (pid {})",
+        duration(run_queue_ns),
+        percent(behind_others),
+        first.comm,
+        first.tgid
+    );
+    if meta
+        .host
+        .kernel
+        .sysctls
+        .get("kernel.sched_autogroup_enabled")
+        .and_then(|r| r.known())
+        .is_some_and(|v| v == "1")
+    {
+        reason.push_str("; with autogroups on, nice acts only within one session");
+    }
+    Assessment {
+        // In another control group or session nice may not reach the competitor at all.
+        answer: Answer::WouldHelp(Gain::StalledTime {
+            low_ns: (high_ns / 2.0) as u64,
+            high_ns: high_ns as u64,
+        }),
+        current,
+        proposed: proposed.clone(),
+        reason,
+        apply: vec![
+            renice(PROPOSED),
+            "for good, in the ship's unit: [Service] Nice=-10".to_owned(),
+        ],
+        undo: vec![renice(nice.unwrap_or(0))],
+    }
+}

@@ -1,0 +1,175 @@
+//! The command line. Only here are the parts wired together; only here is an error printed and
+//! the exit status chosen.
+
+mod deep_dive;
+mod doctor;
+mod report;
+mod session;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::model::Capture;
+use crate::report::Report;
+
+/// Done.
+const DONE: u8 = 0;
+/// Failed; one sentence says why.
+const FAILED: u8 = 1;
+/// Done, but something was lost or could not be measured.
+const INCOMPLETE: u8 = 3;
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo profile                              the one ship that runs, 30 s
+  sudo profile --ship ~/zod -o zod-1        by its pier; SVGs and the capture in zod-1
+  sudo profile --ship ~zod --seconds 10     by its name
+  sudo profile --ship 1234 --format json    by a process id; JSON on stdout
+  profile report zod-1/capture              the same report again, without root
+  sudo profile doctor                       what this host lacks
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but incomplete.";
+
+/// Says where an Urbit ship's time went, whose fault it is, and what to change first.
+///
+/// Watches a running ship from outside for some seconds: no flag, no restart, no symbols, no
+/// signal and nothing written to its pier. Needs root.
+#[derive(Debug, Parser)]
+#[command(name = "profile", version, after_help = EXAMPLES, max_term_width = 80)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    deep_dive: DeepDive,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes the same report again from a capture file, without root.
+    Report(ReportArgs),
+    /// Says whether this host can be profiled: each lack with one sentence and one command.
+    Doctor(DoctorArgs),
+}
+
+/// The deep dive.
+#[derive(Debug, Args)]
+struct DeepDive {
+    /// The ship: its pier, its name (~zod), or the id of one of its processes. Left out: the one
+    /// that runs.
+    #[arg(long, value_name = "SHIP")]
+    ship: Option<String>,
+    /// How long to capture, in seconds.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Directory for the capture, report.json and the flamegraphs. Made if it is not there;
+    /// nothing in it is overwritten.
+    #[arg(short = 'o', long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// How to print the report.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Waits at least this long are recorded with their stacks; shorter ones are summed. In
+    /// microseconds.
+    #[arg(long, value_name = "US", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    threshold_us: u64,
+    /// Limit on the records of one capture, in MiB; reached, the capture ends early.
+    #[arg(long, value_name = "MIB", default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    max_size: u64,
+    /// Prints what the eBPF programs say of themselves.
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+#[derive(Debug, Args)]
+struct ReportArgs {
+    /// The file `capture` that a deep dive wrote.
+    capture: PathBuf,
+    /// How to print the report.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+struct DoctorArgs {
+    /// The ship to look at as well. Left out: the one that runs, if one does.
+    #[arg(long, value_name = "SHIP")]
+    ship: Option<String>,
+    /// How to print the answers.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs, with a schema version.
+    Json,
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut logger = env_logger::Builder::new();
+    logger.filter_level(log::LevelFilter::Warn);
+    if cli.deep_dive.verbose {
+        // Ours only: the user side and, by the name of their crate, the eBPF programs.
+        logger.filter_module("profiler", log::LevelFilter::Debug);
+    }
+    logger.init();
+    let result = match cli.command {
+        None => deep_dive::run(&cli.deep_dive),
+        Some(Command::Report(arguments)) => report::run(&arguments),
+        Some(Command::Doctor(arguments)) => doctor::run(&arguments),
+    };
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            // A reader that went away (a pager that was left) is no failure of ours.
+            if error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+            {
+                return ExitCode::from(DONE);
+            }
+            eprintln!(
+                "profile: {}",
+                crate::render::harmless(&format!("{error:#}"))
+            );
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// A report in the format that was asked for.
+fn render(report: &Report, format: Format) -> anyhow::Result<String> {
+    Ok(match format {
+        Format::Text => crate::render::text::render(report),
+        Format::Json => crate::render::json::render(report)?,
+    })
+}
+
+/// Prints to stdout.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
+/// Exit status of a report.
+fn status(report: &Report) -> u8 {
+    if report.incomplete.is_empty() {
+        DONE
+    } else {
+        INCOMPLETE
+    }
+}
+
+/// The report of a capture.
+fn report_of(capture: &Capture) -> Report {
+    crate::report::report(capture)
+}

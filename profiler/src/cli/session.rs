@@ -1,0 +1,403 @@
+//! One capture from beginning to end: attach, give up privileges, open the window, drain until
+//! it closes, read the sums, name the stacks.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::capture::file::Recording;
+use crate::capture::privileges;
+use crate::capture::probes::{ProbeError, ProbeOptions, Probes};
+use crate::capture::symbols::Executables;
+use crate::host::counters::{counters, now_ktime_ns};
+use crate::host::process::Process;
+use crate::host::{Roots, host_facts};
+use crate::model::{
+    Clocks, EndReason, Losses, Meta, NS_PER_S, OwnUse, ProgramCost, Symbols, ThreadState, Totals,
+};
+use crate::ship::{Ship, loom};
+
+/// How often the ring buffer is emptied. It never wakes us: that would cost a context switch a
+/// record.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
+/// How long states are followed before the window opens, so that nearly every thread's is known.
+const WARM_UP: Duration = Duration::from_millis(100);
+/// How long the kernel counts the programs' run time. It costs two clock readings a run, so not
+/// for the whole capture.
+const COST_WINDOW: Duration = Duration::from_secs(2);
+/// How far ahead the window's ends are announced, so that every program knows them in time and
+/// counts up to the very nanosecond.
+const LEAD: Duration = Duration::from_millis(20);
+/// How long a program that began inside the window may still run after its end.
+const SETTLE: Duration = Duration::from_millis(5);
+
+/// What to capture.
+#[derive(Debug, Clone)]
+pub struct CaptureOptions {
+    /// How long.
+    pub seconds: u64,
+    /// Limit on the bytes of records kept; when it is reached the capture ends early.
+    pub max_record_bytes: u64,
+    /// How the programs run.
+    pub probes: ProbeOptions,
+}
+
+/// Why there is no capture.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// The programs could not be attached or read.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// The kernel did not let privileges go.
+    #[error("cannot give up privileges after attaching: {0}")]
+    Privileges(#[from] rustix::io::Errno),
+    /// The runtime or a signal handler could not be set up.
+    #[error("cannot wait for signals and time: {0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+/// A capture that was taken, before it is written or decoded.
+pub struct Taken {
+    /// Circumstances.
+    pub meta: Meta,
+    /// Records as they came.
+    pub recording: Recording,
+    /// Sums.
+    pub totals: Totals,
+    /// The code that stacks are named by.
+    executables: Executables,
+}
+
+impl Taken {
+    /// Names the stacks and makes it a capture that a report can be made of.
+    pub fn into_capture(self) -> (crate::model::Capture, Recording) {
+        let Self {
+            mut meta,
+            recording,
+            totals,
+            executables,
+        } = self;
+        let (events, malformed) = recording.decode();
+        let symbols: Symbols = executables.resolve(&events);
+        meta.losses.malformed_records += malformed;
+        (
+            crate::model::Capture {
+                meta,
+                events,
+                totals,
+                symbols,
+            },
+            recording,
+        )
+    }
+}
+
+/// What a running capture tells about itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Time since the window opened.
+    pub elapsed: Duration,
+    /// Records so far.
+    pub records: u64,
+}
+
+/// The signals that end a capture early. They are heard from here on, so that what comes while the
+/// programs are being attached ends the capture as soon as it has begun.
+pub struct Interrupts {
+    runtime: tokio::runtime::Runtime,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// If the runtime or a signal handler cannot be set up.
+    pub fn listen() -> Result<Self, SessionError> {
+        // Of one thread: giving up privileges must reach all there are.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let inside = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
+        drop(inside);
+        Ok(Self {
+            runtime,
+            interrupt,
+            terminate,
+        })
+    }
+}
+
+/// Takes a capture of `ship`. Privileges are given up on the way, for good.
+///
+/// # Errors
+/// If nothing could be attached, or the sums could not be read at the end.
+pub fn run(
+    roots: &Roots,
+    ship: Ship,
+    options: &CaptureOptions,
+    sudo_caller: Option<(u32, u32)>,
+    interrupts: Interrupts,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Taken, SessionError> {
+    let mut probes = Probes::attach(&options.probes)?;
+    let mut executables = Executables::default();
+    for tgid in ship.tgids() {
+        probes.watch_process(tgid, 0)?;
+        open_code(roots, &mut executables, tgid);
+    }
+    if let (Some(netns), Some(ports)) =
+        (ship.network_namespace_inode.known(), ship.udp_ports.known())
+    {
+        for port in ports {
+            // Inode numbers of namespaces fit 32 bits (`ns_common.inum`).
+            probes.watch_socket(*netns as u32, *port)?;
+        }
+    }
+    // Without it the report says that its own cost was not measured.
+    let run_time_counting = aya::sys::enable_stats(aya::sys::Stats::RunTime).ok();
+    privileges::give_up(sudo_caller)?;
+    let Interrupts {
+        runtime,
+        interrupt,
+        terminate,
+    } = interrupts;
+    let session = Session {
+        roots,
+        ship,
+        options,
+        probes,
+        executables,
+        interrupt,
+        terminate,
+    };
+    runtime.block_on(session.capture(run_time_counting, progress))
+}
+
+struct Session<'a> {
+    roots: &'a Roots,
+    ship: Ship,
+    options: &'a CaptureOptions,
+    probes: Probes,
+    executables: Executables,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Session<'_> {
+    async fn capture(
+        mut self,
+        run_time_counting: Option<std::os::fd::OwnedFd>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Taken, SessionError> {
+        tokio::time::sleep(WARM_UP).await;
+        let targets = self.ship.targets();
+        let host = host_facts(self.roots, &targets);
+        let start_ktime_ns = now_ktime_ns() + LEAD.as_nanos() as u64;
+        self.probes.set_window(start_ktime_ns, u64::MAX)?;
+        until(start_ktime_ns).await;
+        let start_unix_ns = nanoseconds(ClockId::Realtime);
+        let cpu_start = cpu_time_ns();
+        let counters_start = counters(self.roots, &targets);
+        let loom_start = loom::answer(self.roots, &self.ship);
+
+        let mut recording = Recording::default();
+        let (ended, program_costs, cost_measured_ns) = self
+            .drain(&mut recording, run_time_counting, progress)
+            .await?;
+
+        let end_ktime_ns = now_ktime_ns() + LEAD.as_nanos() as u64;
+        self.probes.set_window(start_ktime_ns, end_ktime_ns)?;
+        until(end_ktime_ns).await;
+        let counters_end = counters(self.roots, &targets);
+        let loom_end = loom::answer(self.roots, &self.ship);
+        tokio::time::sleep(SETTLE).await;
+        self.probes.drain(|record| recording.push(record));
+        let totals = self.probes.totals()?;
+        let losses = Losses {
+            kernel: self.probes.losses()?,
+            malformed_records: 0,
+        };
+        let followed_tgids = self.followed()?;
+        for tgid in &followed_tgids {
+            open_code(self.roots, &mut self.executables, *tgid);
+        }
+        let tgids = self.ship.tgids();
+        let thread_states = thread_states(self.roots, tgids.iter().chain(&followed_tgids));
+        let meta = Meta {
+            profiler_version: env!("CARGO_PKG_VERSION").to_owned(),
+            architecture: std::env::consts::ARCH.to_owned(),
+            host,
+            clocks: Clocks {
+                start_ktime_ns,
+                end_ktime_ns,
+                start_unix_ns,
+            },
+            requested_s: self.options.seconds,
+            threshold_ns: self.options.probes.threshold_ns,
+            sample_hz: self.options.probes.sample_hz,
+            ended,
+            probes: self.probes.statuses().to_vec(),
+            followed_tgids,
+            thread_states,
+            counters_start,
+            counters_end,
+            loom_start,
+            loom_end,
+            losses,
+            program_costs,
+            cost_measured_ns,
+            own_use: own_use(self.roots, cpu_start),
+            record_bytes: recording.len_bytes(),
+            records: recording.records(),
+            ship: self.ship,
+        };
+        // Dropping the probes detaches them: nothing stays in the kernel while names are resolved.
+        Ok(Taken {
+            meta,
+            recording,
+            totals,
+            executables: self.executables,
+        })
+    }
+
+    /// Empties the ring buffer until the capture ends. Says why it ended, and what the programs
+    /// cost in the part for which the kernel kept count.
+    async fn drain(
+        &mut self,
+        recording: &mut Recording,
+        mut run_time_counting: Option<std::os::fd::OwnedFd>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(EndReason, Vec<ProgramCost>, u64), SessionError> {
+        let begun = Instant::now();
+        let end = begun + Duration::from_secs(self.options.seconds);
+        let (costs_before, counted_from) = (self.probes.costs(), now_ktime_ns());
+        let mut costs = (Vec::new(), 0);
+        let mut tick = tokio::time::interval(DRAIN_INTERVAL);
+        let verbose = self.options.probes.log_level != log::LevelFilter::Off;
+        let mut diagnostics = verbose.then(|| diagnostics(&mut self.probes)).flatten();
+        let ended = loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => break EndReason::Interrupted,
+                _ = self.terminate.recv() => break EndReason::Interrupted,
+                () = tokio::time::sleep_until(end) => break EndReason::TimeIsUp,
+                _ = tick.tick() => {}
+            }
+            self.probes.drain(|record| recording.push(record));
+            if let Some(diagnostics) = &mut diagnostics {
+                diagnostics.flush();
+            }
+            progress(Progress {
+                elapsed: begun.elapsed(),
+                records: recording.records(),
+            });
+            if run_time_counting.is_some() && begun.elapsed() >= COST_WINDOW {
+                costs = self.costs_since(&costs_before, counted_from);
+                run_time_counting = None;
+            }
+            if recording.len_bytes() >= self.options.max_record_bytes {
+                break EndReason::SizeLimit;
+            }
+            if !self.ship.king.still_runs(self.roots) {
+                break EndReason::ShipExited;
+            }
+        };
+        if run_time_counting.is_some() {
+            costs = self.costs_since(&costs_before, counted_from);
+        }
+        Ok((ended, costs.0, costs.1))
+    }
+
+    fn costs_since(&self, before: &[ProgramCost], since_ktime_ns: u64) -> (Vec<ProgramCost>, u64) {
+        let mut costs = self.probes.costs();
+        for cost in &mut costs {
+            if let Some(before) = before.iter().find(|b| b.program == cost.program) {
+                cost.runs = cost.runs.saturating_sub(before.runs);
+                cost.run_time_ns = cost.run_time_ns.saturating_sub(before.run_time_ns);
+            }
+        }
+        (costs, now_ktime_ns().saturating_sub(since_ktime_ns))
+    }
+
+    /// Processes that the ship forked meanwhile: a mars that was started again.
+    fn followed(&self) -> Result<Vec<u32>, ProbeError> {
+        let watched = self.probes.watched_processes()?;
+        let mut followed: Vec<u32> = watched
+            .iter()
+            .filter(|(_, p)| p.followed != 0)
+            .map(|(tgid, _)| *tgid)
+            .collect();
+        followed.sort_unstable();
+        Ok(followed)
+    }
+}
+
+/// Reads what the programs say of themselves, for `log`.
+fn diagnostics(probes: &mut Probes) -> Option<aya_log::EbpfLogger<&'static dyn log::Log>> {
+    aya_log::EbpfLogger::init(probes.ebpf_mut())
+        .inspect_err(|error| log::warn!("the eBPF programs' diagnostics cannot be read: {error}"))
+        .ok()
+}
+
+/// Opens the code of a process, which stacks are named by.
+fn open_code(roots: &Roots, executables: &mut Executables, tgid: u32) {
+    match Process::new(roots, tgid).mapped_code() {
+        Ok(code) => executables.add(tgid, code),
+        Err(error) => executables.add_error(tgid, error.to_string()),
+    }
+}
+
+fn thread_states<'a>(roots: &Roots, tgids: impl Iterator<Item = &'a u32>) -> Vec<ThreadState> {
+    let mut states = Vec::new();
+    for &tgid in tgids {
+        let process = Process::new(roots, tgid);
+        for tid in process.thread_ids().unwrap_or_default() {
+            let thread = process.thread(tid);
+            let Ok(stat) = thread.stat() else { continue };
+            let syscall_nr = match thread.syscall() {
+                Ok(procfs_core::process::Syscall::Blocked { syscall_number, .. }) => {
+                    i32::try_from(syscall_number).ok()
+                }
+                _ => None,
+            };
+            states.push(ThreadState {
+                tgid,
+                tid,
+                comm: stat.comm,
+                state: stat.state,
+                syscall_nr,
+            });
+        }
+    }
+    states
+}
+
+/// Sleeps until a moment of `CLOCK_MONOTONIC`.
+async fn until(ktime_ns: u64) {
+    let left = ktime_ns.saturating_sub(now_ktime_ns());
+    tokio::time::sleep(Duration::from_nanos(left)).await;
+}
+
+fn nanoseconds(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
+    now.tv_sec.unsigned_abs() * NS_PER_S + now.tv_nsec.unsigned_abs()
+}
+
+fn cpu_time_ns() -> u64 {
+    nanoseconds(ClockId::ProcessCPUTime)
+}
+
+fn own_use(roots: &Roots, cpu_start_ns: u64) -> OwnUse {
+    let status = Process::own(roots).status().ok();
+    let max_resident_kib = status.and_then(|status| status.vmhwm).unwrap_or(0);
+    OwnUse {
+        cpu_ns: cpu_time_ns().saturating_sub(cpu_start_ns),
+        max_resident_bytes: max_resident_kib * 1024,
+    }
+}

@@ -1,0 +1,11 @@
+//! Control groups, v1, v2 and both at once: the limits on a process, its own and its ancestors',
+//! and what they cost it.
+
+mod hierarchy;
+mod limits;
+
+pub use hierarchy::{Hierarchy, Version, hierarchies};
+pub use limits::{CgroupFacts, CpuLimit, MemoryLimit, Throttling, cgroup_facts, throttling};
+
+#[cfg(test)]
+mod tests;

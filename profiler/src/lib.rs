@@ -1,0 +1,17 @@
+//! Says where an Urbit ship's time went, whose fault it is, and what to change first.
+//!
+//! The stages are the modules: discover (`ship`) → probe, drain, decode (`capture`) → order,
+//! aggregate → attribute → recommend → report → render. Everything after `drain` is a pure
+//! function of the capture.
+
+pub mod aggregate;
+pub mod attribute;
+pub mod capture;
+pub mod catalogue;
+pub mod cli;
+pub mod host;
+pub mod model;
+pub mod recommend;
+pub mod render;
+pub mod report;
+pub mod ship;

@@ -1,0 +1,5 @@
+//! The `profile` command.
+
+fn main() -> std::process::ExitCode {
+    profiler::cli::main()
+}

@@ -1,0 +1,201 @@
+//! A capture: what `drain` saw, with the host's facts, the clocks and the losses.
+
+use profiler_common::block::{BlockKey, BlockTotals};
+use profiler_common::loss;
+use profiler_common::sched::{Thread, WaitKey, Waits};
+use profiler_common::udp::{UdpKey, UdpTotals};
+use serde::{Deserialize, Serialize};
+
+use super::{Event, Symbols};
+use crate::host::HostFacts;
+use crate::host::counters::KernelCounters;
+use crate::ship::Ship;
+use crate::ship::loom::LoomAnswer;
+
+/// Everything that a report is made of.
+#[derive(Debug)]
+pub struct Capture {
+    /// Circumstances.
+    pub meta: Meta,
+    /// Records, decoded, in the order of their times.
+    pub events: Vec<Event>,
+    /// Sums that the programs kept.
+    pub totals: Totals,
+    /// Names of the addresses in stacks.
+    pub symbols: Symbols,
+}
+
+/// Circumstances of a capture.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Meta {
+    /// Version of the profiler that took it.
+    pub profiler_version: String,
+    /// The architecture it was taken on (syscall numbers depend on it).
+    pub architecture: String,
+    /// The ship.
+    pub ship: Ship,
+    /// The host.
+    pub host: HostFacts,
+    /// When it was.
+    pub clocks: Clocks,
+    /// Seconds that were asked for.
+    pub requested_s: u64,
+    /// Waits at least this long were recorded.
+    pub threshold_ns: u64,
+    /// CPU samples per second and CPU.
+    pub sample_hz: u64,
+    /// Why it ended.
+    pub ended: EndReason,
+    /// What was attached and what was not.
+    pub probes: Vec<ProbeStatus>,
+    /// Processes that the ship forked and that were watched from then on.
+    pub followed_tgids: Vec<u32>,
+    /// What procfs said of the ship's threads at the end.
+    pub thread_states: Vec<ThreadState>,
+    /// The kernel's own counters when the window opened.
+    pub counters_start: KernelCounters,
+    /// The kernel's own counters when the window closed.
+    pub counters_end: KernelCounters,
+    /// The head of the loom when the window opened.
+    pub loom_start: LoomAnswer,
+    /// The head of the loom when the window closed.
+    pub loom_end: LoomAnswer,
+    /// What could not be kept.
+    pub losses: Losses,
+    /// What the programs cost.
+    pub program_costs: Vec<ProgramCost>,
+    /// Time for which the kernel kept count of that.
+    pub cost_measured_ns: u64,
+    /// What the profiler's own process used.
+    pub own_use: OwnUse,
+    /// Bytes of records drained.
+    pub record_bytes: u64,
+    /// Number of records drained.
+    pub records: u64,
+}
+
+impl Meta {
+    /// Whether a probe was attached.
+    pub fn attached(&self, probe: &str) -> bool {
+        self.probes
+            .iter()
+            .any(|status| status.name == probe && status.error.is_none())
+    }
+}
+
+/// Both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clocks {
+    /// `CLOCK_MONOTONIC` when the window opened.
+    pub start_ktime_ns: u64,
+    /// `CLOCK_MONOTONIC` when it closed.
+    pub end_ktime_ns: u64,
+    /// `CLOCK_REALTIME` when it opened.
+    pub start_unix_ns: u64,
+}
+
+impl Clocks {
+    /// Length of the window.
+    pub fn duration_ns(&self) -> u64 {
+        self.end_ktime_ns.saturating_sub(self.start_ktime_ns)
+    }
+}
+
+/// Why a capture ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// Its time was up.
+    TimeIsUp,
+    /// Ctrl-C, or SIGTERM.
+    Interrupted,
+    /// The ship's king ended.
+    ShipExited,
+    /// The records had reached their size limit.
+    SizeLimit,
+}
+
+/// A probe, and whether it is attached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeStatus {
+    /// Name of its attach point.
+    pub name: String,
+    /// Why it could not be attached; nothing if it is.
+    pub error: Option<String>,
+    /// What the report lacks without it.
+    pub missing_without: String,
+}
+
+/// What a program cost while the kernel kept count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramCost {
+    /// Its name.
+    pub program: String,
+    /// How often it ran.
+    pub runs: u64,
+    /// How long, in all.
+    pub run_time_ns: u64,
+}
+
+/// What the profiler's own process used during the window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnUse {
+    /// User and system time.
+    pub cpu_ns: u64,
+    /// Largest resident set so far.
+    pub max_resident_bytes: u64,
+}
+
+/// A thread as procfs showed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadState {
+    /// Process.
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Its name.
+    pub comm: String,
+    /// State letter of `/proc/PID/stat`.
+    pub state: char,
+    /// Syscall it is blocked in; `-1` outside of one, nothing if it runs or cannot be read.
+    pub syscall_nr: Option<i32>,
+}
+
+/// What could not be kept, by reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Losses {
+    /// Counted by the programs, by `profiler_common::loss`.
+    pub kernel: Vec<u64>,
+    /// Records that could not be decoded.
+    pub malformed_records: u64,
+}
+
+impl Losses {
+    /// One of the reasons of `profiler_common::loss`.
+    pub fn of(&self, reason: u32) -> u64 {
+        self.kernel.get(reason as usize).copied().unwrap_or(0)
+    }
+
+    /// Everything whose loss makes a statement of the report incomplete. Stacks that could not
+    /// be read are not among them: the interval they belong to is there.
+    pub fn total(&self) -> u64 {
+        let kernel: u64 = (0..loss::REASONS)
+            .filter(|&reason| reason != loss::USER_STACK && reason != loss::KERNEL_STACK)
+            .map(|reason| self.of(reason))
+            .sum();
+        kernel + self.malformed_records
+    }
+}
+
+/// Sums that the programs kept, each list in the order of its keys.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Threads by id.
+    pub threads: Vec<(u32, Thread)>,
+    /// Reasons for waiting.
+    pub waits: Vec<(WaitKey, Waits)>,
+    /// Block I/O.
+    pub block: Vec<(BlockKey, BlockTotals)>,
+    /// UDP sockets.
+    pub udp: Vec<(UdpKey, UdpTotals)>,
+}

@@ -1,0 +1,34 @@
+//! What the stages hand to each other: plain values, the same on every machine.
+//!
+//! A [`Capture`] is all that a report is made of. Nothing after it looks at a file, a clock or a
+//! process.
+
+mod capture;
+mod event;
+mod histogram;
+mod symbols;
+
+pub use capture::{
+    Capture, Clocks, EndReason, Losses, Meta, OwnUse, ProbeStatus, ProgramCost, ThreadState, Totals,
+};
+pub use event::{BioDoneEvent, BioEvent, Event, SampleEvent, Stack, TaskEvent, WaitEvent};
+pub use histogram::Histogram;
+pub use symbols::{Frame, FrameKind, Symbols};
+
+/// Nanoseconds in a second.
+pub const NS_PER_S: u64 = 1_000_000_000;
+
+/// A sum that stays at the largest number instead of overflowing: a capture file may come from
+/// anybody.
+pub fn sum(values: impl IntoIterator<Item = u64>) -> u64 {
+    values.into_iter().fold(0, u64::saturating_add)
+}
+
+/// A thread by both ids, as the host numbers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ThreadId {
+    /// Process.
+    pub tgid: u32,
+    /// Thread.
+    pub tid: u32,
+}

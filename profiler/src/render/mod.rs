@@ -1,0 +1,42 @@
+//! From a report to what people and programs read. Names that come from the traced processes may
+//! hold anything; each renderer makes them harmless at its own border.
+
+pub mod flamegraph;
+pub mod json;
+pub mod page;
+pub mod text;
+
+/// Whether a character could change what a terminal does or how a line reads: control characters
+/// (C1 too, which UTF-8 terminals may obey) and the overrides of writing direction.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A text for one line of a terminal: unsafe characters are shown as `\u{…}`.
+pub fn harmless(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unsafe(c) {
+            safe.extend(c.escape_unicode());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_escapes_are_shown_and_not_obeyed() {
+        assert_eq!(
+            harmless("a\u{1b}[31mb\u{9b}1m\n"),
+            "a\\u{1b}[31mb\\u{9b}1m\\u{a}"
+        );
+        assert_eq!(harmless("evil\u{202e}exe"), "evil\\u{202e}exe");
+        assert_eq!(harmless("~zod, µs, 日本"), "~zod, µs, 日本");
+    }
+}

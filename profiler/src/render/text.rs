@@ -1,0 +1,325 @@
+//! The report for a terminal: 80 columns, plain words, units always.
+
+use std::fmt::Write as _;
+
+use super::harmless;
+use super::page::Page;
+use crate::attribute::{Cause, VerdictKind};
+use crate::catalogue::{Answer, Gain};
+use crate::model::EndReason;
+use crate::recommend::Fix;
+use crate::report::units::{bytes, count, duration, percent, percent_range};
+use crate::report::{Check, PartShare, Report, Severity, ThreadBudget};
+
+/// Where the evidence of a part begins.
+const EVIDENCE: usize = 50;
+
+/// The report as text.
+pub fn render(report: &Report) -> String {
+    let mut page = Page::default();
+    head(&mut page, report);
+    if let Some(reason) = &report.events_unknown {
+        page.wrapped("", &format!("events not known: {reason}"));
+    }
+    page.blank();
+    page.wrapped("VERDICT  ", &report.verdict.sentence);
+    if !report.incomplete.is_empty() {
+        page.blank();
+        for line in &report.incomplete {
+            page.wrapped("INCOMPLETE  ", line);
+        }
+    }
+    shares(&mut page, report);
+    findings(&mut page, report);
+    if !report.not_the_cause.is_empty() {
+        page.blank();
+        page.wrapped("NOT THE CAUSE  ", &report.not_the_cause.join(" · "));
+    }
+    threads(&mut page, report);
+    fixes(&mut page, report);
+    own_cost(&mut page, report);
+    page.into_text()
+}
+
+fn head(page: &mut Page, report: &Report) {
+    let ship = &report.ship;
+    let version = ship.version.as_deref().unwrap_or("version unknown");
+    let mars = ship
+        .mars_tgid
+        .map_or("no mars".to_owned(), |tgid| format!("mars {tgid}"));
+    page.line(&format!(
+        "{}   vere {version}   king {}, {mars}   {} on Linux {}",
+        ship.label,
+        ship.king_tgid,
+        duration(report.window.duration_ns),
+        report.window.kernel.split('-').next().unwrap_or_default()
+    ));
+    let lost = report.lost;
+    let events = match &report.events {
+        Some(events) if events.count > 0 => format!(
+            "{} events ({}-{})",
+            count(events.count),
+            count(events.before + 1),
+            count(events.last)
+        ),
+        Some(events) => format!("0 events (last {})", count(events.last)),
+        None => "events not known".to_owned(),
+    };
+    let state = if ship.state == "up" {
+        String::new()
+    } else {
+        format!("   {}", ship.state)
+    };
+    let ended = match report.window.ended {
+        EndReason::ShipExited => "   THE SHIP ENDED",
+        _ => "",
+    };
+    page.line(&format!("{events}   {lost} lost{state}{ended}"));
+}
+
+fn shares(page: &mut Page, report: &Report) {
+    page.blank();
+    page.line(&columns(
+        "WHERE TIME WENT",
+        "share",
+        "p50",
+        "p95",
+        "evidence",
+    ));
+    for share in &report.shares {
+        if share.total_ns == 0 && share.cause != Cause::Unexplained {
+            continue;
+        }
+        page.line(&columns(
+            share.cause.name(),
+            &percent(share.ratio),
+            "",
+            "",
+            "",
+        ));
+        for part in share
+            .parts
+            .iter()
+            .filter(|_| share.cause != Cause::Unexplained)
+        {
+            part_line(page, part);
+        }
+    }
+    let none: Vec<&str> = report
+        .shares
+        .iter()
+        .filter(|s| s.total_ns == 0 && s.cause != Cause::Unexplained)
+        .map(|s| s.cause.name())
+        .collect();
+    if !none.is_empty() {
+        page.line(&format!("nothing in {}", none.join(", ")));
+    }
+    page.wrapped(
+        "",
+        &format!("Shares of {}: {}.", duration(report.busy_ns), report.basis),
+    );
+}
+
+fn columns(name: &str, share: &str, p50: &str, p95: &str, evidence: &str) -> String {
+    format!("{name:<25}{share:>7}{p50:>8}{p95:>8}  {evidence}")
+}
+
+fn part_line(page: &mut Page, part: &PartShare) {
+    let quantile = |ns: Option<u64>| ns.map_or(String::new(), duration);
+    let estimate = if part.estimated { "~" } else { "" };
+    let start = columns(
+        &format!("  {}", part.leaf.name()),
+        &format!("{estimate}{}", percent(part.ratio)),
+        &quantile(part.p50_ns),
+        &quantile(part.p95_ns),
+        "",
+    );
+    page.hanging(&start, EVIDENCE, &part.evidence);
+}
+
+fn findings(page: &mut Page, report: &Report) {
+    if report.findings.is_empty() {
+        return;
+    }
+    page.blank();
+    page.line("FINDINGS");
+    for finding in &report.findings {
+        let severity = match finding.severity {
+            Severity::Severe => "severe",
+            Severity::Notice => "notice",
+        };
+        let start = format!(
+            "  {severity}  {:<7} ",
+            finding.cause.map_or("", Cause::name)
+        );
+        page.hanging(&start, start.chars().count(), &finding.sentence);
+    }
+}
+
+fn threads(page: &mut Page, report: &Report) {
+    page.blank();
+    page.line(&format!(
+        "{:<27}{:>8}{:>11}{:>9}{:>8}{:>9}",
+        "THREADS, share of wall", "on CPU", "run queue", "blocked", "idle", "unexpl."
+    ));
+    let shown: Vec<&ThreadBudget> = report
+        .threads
+        .iter()
+        .filter(|t| t.idle_ns < t.wall_ns)
+        .collect();
+    for thread in shown.iter().take(8) {
+        let share = |ns: u64| percent(crate::attribute::ratio(ns, thread.wall_ns));
+        let blocked: u64 = thread
+            .blocked
+            .iter()
+            .filter(|b| !b.idle)
+            .map(|b| b.total_ns)
+            .sum();
+        page.line(&format!(
+            "{:<27}{:>8}{:>11}{:>9}{:>8}{:>9}",
+            thread_name(thread),
+            share(thread.on_cpu_ns),
+            share(thread.run_queue_ns),
+            share(blocked),
+            share(thread.idle_ns),
+            share(thread.unexplained_ns)
+        ));
+    }
+    let rest = report.threads.len() - shown.len().min(8);
+    if rest > 0 {
+        page.line(&format!("and {rest} more that idled or did little"));
+    }
+}
+
+fn thread_name(thread: &ThreadBudget) -> String {
+    let role = thread.role.name();
+    let mut name = format!("{role} {} ({})", thread.tid, harmless(&thread.comm));
+    if name.chars().count() > 26 {
+        name = format!("{role} {}", thread.tid);
+    }
+    name
+}
+
+fn fixes(page: &mut Page, report: &Report) {
+    page.blank();
+    let (mut help, mut other): (Vec<&Fix>, Vec<&Fix>) = report
+        .fixes
+        .iter()
+        .partition(|fix| fix.gain_ratio.is_some());
+    if matches!(
+        report.verdict.kind,
+        VerdictKind::Healthy | VerdictKind::TooFewEvents
+    ) {
+        page.line("WHAT TO CHANGE   nothing");
+        other.append(&mut help);
+    } else if help.is_empty() {
+        page.line("WHAT TO CHANGE   nothing that this capture gives a reason for");
+    } else {
+        page.line(&format!(
+            "{:<42}{:>20}{:>10}{:>8}",
+            "WHAT TO CHANGE FIRST", "could remove", "restart", "risk"
+        ));
+    }
+    for (i, fix) in help.iter().enumerate() {
+        fix_lines(page, i + 1, fix);
+    }
+    for fix in other {
+        let word = match fix.assessment.answer {
+            Answer::AlreadySo => "already so",
+            Answer::WouldHarm => "would harm",
+            Answer::CannotTell => "cannot tell",
+            Answer::NoEvidence => "no help here",
+            Answer::WouldHelp(_) => "no need now",
+        };
+        let start = format!("  {word:<12} {:<12} ", fix.id);
+        page.hanging(&start, start.chars().count(), &fix.assessment.reason);
+    }
+}
+
+fn fix_lines(page: &mut Page, number: usize, fix: &Fix) {
+    let gain = match (fix.assessment.answer, fix.gain_ratio) {
+        (Answer::WouldHelp(Gain::StalledTime { .. }), Some((low, high))) => {
+            format!("{} of stalls", percent_range(low, high))
+        }
+        (Answer::WouldHelp(Gain::Datagrams { .. }), Some((low, high))) => {
+            format!("{} of losses", percent_range(low, high))
+        }
+        _ => String::new(),
+    };
+    page.line(&format!(
+        "{:<42}{gain:>20}{:>10}{:>8}",
+        format!("{number} {:<12}", fix.id),
+        fix.restart.name(),
+        fix.risk.name()
+    ));
+    page.hanging(
+        "    ",
+        4,
+        &format!("{}: {}", fix.title, fix.assessment.reason),
+    );
+    if let Some(current) = &fix.assessment.current {
+        page.hanging("    now ", 8, current);
+    }
+    // Commands are not wrapped: they are there to be copied.
+    for command in &fix.assessment.apply {
+        page.line(&format!("    do   {command}"));
+    }
+    for command in &fix.assessment.undo {
+        page.line(&format!("    undo {command}"));
+    }
+}
+
+fn own_cost(page: &mut Page, report: &Report) {
+    page.blank();
+    let cost = &report.own_cost;
+    let mut line = format!(
+        "profile itself: ~{} of one CPU, {} of memory, {} of records",
+        percent(cost.cpu_ratio),
+        bytes(cost.max_resident_bytes),
+        bytes(cost.record_bytes)
+    );
+    if cost.programs_cpu_ns.is_none() {
+        line.push_str("; its programs' time was not measured");
+    }
+    page.wrapped("", &line);
+    let checks: Vec<String> = report.checks.iter().filter_map(check).collect();
+    if !checks.is_empty() {
+        page.wrapped(
+            "",
+            &format!("against the kernel's own counters: {}", checks.join(", ")),
+        );
+    }
+    for loss in &report.losses {
+        page.wrapped("", &format!("lost: {} {}", count(loss.count), loss.what));
+    }
+}
+
+fn check(check: &Check) -> Option<String> {
+    if check.kernels == 0 && check.ours == 0 {
+        return None;
+    }
+    let mut text = String::new();
+    // `write!` to a string cannot fail.
+    let _ = match check.unit {
+        "" => write!(
+            text,
+            "{} {} of {}",
+            check.what,
+            count(check.ours),
+            count(check.kernels)
+        ),
+        _ if check.kernels == 0 => write!(text, "{} none in the kernel's", check.what),
+        _ => {
+            let difference = (check.ours as f64 - check.kernels as f64) / check.kernels as f64;
+            // It counts a folio as dirty as a whole (`folio_account_dirtied`, mm/page-writeback.c),
+            // also when a commit writes one page of it.
+            let whole = if check.what == "bytes written" && difference < -0.02 {
+                " (the kernel counts more than is written: whole folios)"
+            } else {
+                ""
+            };
+            write!(text, "{} {:+.1} %{whole}", check.what, difference * 100.0)
+        }
+    };
+    Some(text)
+}

@@ -1,0 +1,358 @@
+//! Puts the report together.
+
+use std::cmp::Reverse;
+
+use profiler_common::loss;
+use profiler_common::sched::TASK_INTERRUPTIBLE;
+
+use super::checks::checks;
+use super::findings::findings;
+use super::sentence;
+use super::{
+    BlockLine, BlockedLine, CauseShare, EventsLine, Loss, OwnCost, PartShare, ProgramLine, Report,
+    SCHEMA_VERSION, Severity, ShipLine, ThreadBudget, Verdict, WindowLine,
+};
+use crate::aggregate::{Summaries, aggregate};
+use crate::attribute::{Attribution, Cause, VerdictKind, attribute, judge, ratio, syscall_name};
+use crate::catalogue::Situation;
+use crate::host::block::Backing;
+use crate::model::{Capture, Losses, Meta, sum};
+use crate::recommend::recommend;
+use crate::ship::loom::LoomAnswer;
+
+/// Makes the report of a capture. The same capture always gives the same report.
+pub fn report(capture: &Capture) -> Report {
+    let meta = &capture.meta;
+    let summaries = aggregate(capture);
+    let attribution = attribute(capture, &summaries);
+    let findings = findings(meta, &summaries);
+    let severe = findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Severe);
+    let events = events(meta);
+    let (kind, stall_cause) = judge(&attribution, severe, events.as_ref().map(|e| e.count));
+    let cause = match kind {
+        VerdictKind::Finding => findings.first().and_then(|finding| finding.cause),
+        _ => stall_cause,
+    };
+    let situation = Situation {
+        capture,
+        summaries: &summaries,
+        attribution: &attribution,
+    };
+    let shares = shares(&attribution, &summaries, meta);
+    let facts = sentence::Facts {
+        meta,
+        summaries: &summaries,
+        attribution: &attribution,
+        shares: &shares,
+        findings: &findings,
+        events: events.as_ref(),
+    };
+    Report {
+        schema_version: SCHEMA_VERSION,
+        profiler_version: meta.profiler_version.clone(),
+        ship: ship_line(meta),
+        window: window_line(meta),
+        incomplete: incomplete(meta),
+        verdict: Verdict {
+            kind,
+            cause,
+            sentence: sentence::verdict(kind, cause, &facts),
+        },
+        basis: sentence::BASIS.to_owned(),
+        busy_ns: attribution.busy_ns(),
+        not_the_cause: sentence::not_the_cause(cause, &facts),
+        fixes: recommend(&situation, kind),
+        threads: summaries
+            .threads
+            .iter()
+            .map(|t| thread_budget(t, &summaries, capture))
+            .collect(),
+        block_io: summaries
+            .block
+            .iter()
+            .map(|block| block_line(block, meta))
+            .collect(),
+        udp: summaries.udp.clone(),
+        checks: checks(capture, &summaries),
+        own_cost: own_cost(meta),
+        lost: meta.losses.total(),
+        losses: losses(&meta.losses),
+        events_unknown: events_unknown(meta),
+        shares,
+        events,
+        findings,
+    }
+}
+
+fn ship_line(meta: &Meta) -> ShipLine {
+    let ship = &meta.ship;
+    let state = match (&ship.mars, ship.booting) {
+        (None, _) => "no Nock process",
+        (Some(_), true) => "booting",
+        (Some(_), false) => "up",
+    };
+    ShipLine {
+        label: ship.label(),
+        version: ship.version.clone(),
+        king_tgid: ship.king.tgid,
+        mars_tgid: ship.mars.as_ref().map(|mars| mars.tgid),
+        pier: ship.pier.inside.display().to_string(),
+        state: state.to_owned(),
+    }
+}
+
+fn window_line(meta: &Meta) -> WindowLine {
+    WindowLine {
+        duration_ns: meta.clocks.duration_ns(),
+        start_unix_ns: meta.clocks.start_unix_ns,
+        kernel: meta
+            .host
+            .kernel
+            .release
+            .known()
+            .cloned()
+            .unwrap_or_else(|| "unknown".to_owned()),
+        ended: meta.ended,
+    }
+}
+
+fn events(meta: &Meta) -> Option<EventsLine> {
+    let (LoomAnswer::Home(before), LoomAnswer::Home(after)) = (&meta.loom_start, &meta.loom_end)
+    else {
+        return None;
+    };
+    Some(EventsLine {
+        before: before.event_number,
+        last: after.event_number,
+        count: after.event_number.saturating_sub(before.event_number),
+    })
+}
+
+fn events_unknown(meta: &Meta) -> Option<String> {
+    [&meta.loom_start, &meta.loom_end]
+        .into_iter()
+        .find_map(|answer| match answer {
+            LoomAnswer::Home(_) => None,
+            LoomAnswer::UnknownLayout { version, .. } => {
+                Some(format!("its loom has the unknown version {version}"))
+            }
+            LoomAnswer::Unreadable { reason } => Some(reason.clone()),
+        })
+}
+
+/// Everything that makes this report claim less.
+fn incomplete(meta: &Meta) -> Vec<String> {
+    let mut incomplete = Vec::new();
+    let lost = meta.losses.total();
+    if lost > 0 {
+        incomplete.push(format!("{lost} records or sums were lost (see the losses)"));
+    }
+    for probe in meta.probes.iter() {
+        if let Some(error) = &probe.error {
+            incomplete.push(format!(
+                "not measured: {} ({}: {error})",
+                probe.missing_without, probe.name
+            ));
+        }
+    }
+    for (tgid_or, what) in [
+        (meta.ship.udp_ports.reason(), "the ship's UDP ports"),
+        (
+            meta.ship.network_namespace_inode.reason(),
+            "the ship's network",
+        ),
+    ] {
+        if let Some(reason) = tgid_or {
+            incomplete.push(format!("not measured: {what} ({reason})"));
+        }
+    }
+    use crate::model::EndReason::{Interrupted, ShipExited, SizeLimit, TimeIsUp};
+    match meta.ended {
+        TimeIsUp => {}
+        Interrupted => incomplete.push(format!(
+            "ended by a signal before its {} s were over",
+            meta.requested_s
+        )),
+        ShipExited => incomplete.push("the ship ended during the capture".to_owned()),
+        SizeLimit => {
+            incomplete.push("ended early at the size limit of its records (--max-size)".to_owned())
+        }
+    }
+    incomplete
+}
+
+fn shares(attribution: &Attribution, summaries: &Summaries, meta: &Meta) -> Vec<CauseShare> {
+    let busy_ns = attribution.busy_ns();
+    Cause::ALL
+        .into_iter()
+        .map(|cause| {
+            let total_ns = attribution.cause_ns(cause);
+            let of = attribution
+                .parts
+                .iter()
+                .filter(|(leaf, _)| leaf.cause() == cause);
+            let mut parts: Vec<PartShare> = of
+                .filter(|(_, part)| part.total_ns > 0)
+                .map(|(leaf, part)| PartShare {
+                    leaf: *leaf,
+                    ratio: ratio(part.total_ns, busy_ns),
+                    total_ns: part.total_ns,
+                    estimated: part.estimated,
+                    waits: part.waits.count(),
+                    p50_ns: part.waits.quantile(500),
+                    p95_ns: part.waits.quantile(950),
+                    evidence: sentence::evidence(*leaf, attribution, summaries, meta),
+                })
+                .collect();
+            parts.sort_by_key(|part| (Reverse(part.total_ns), part.leaf));
+            CauseShare {
+                cause,
+                ratio: ratio(total_ns, busy_ns),
+                total_ns,
+                parts,
+            }
+        })
+        .collect()
+}
+
+fn thread_budget(
+    thread: &crate::aggregate::sched::ThreadSummary,
+    summaries: &Summaries,
+    capture: &Capture,
+) -> ThreadBudget {
+    let blocked: Vec<BlockedLine> = thread
+        .waits
+        .iter()
+        .map(|wait| BlockedLine {
+            syscall: syscall_name(&capture.meta.architecture, wait.syscall_nr),
+            interruptible: wait.task_state == TASK_INTERRUPTIBLE,
+            idle: crate::attribute::is_idle(&capture.meta, thread.role, wait),
+            count: wait.count,
+            total_ns: wait.total_ns,
+            p50_ns: wait.histogram.quantile(500),
+            p95_ns: wait.histogram.quantile(950),
+            max_ns: wait.max_ns,
+        })
+        .collect();
+    let samples = summaries
+        .samples
+        .iter()
+        .find(|(of, _)| *of == thread.thread);
+    ThreadBudget {
+        tgid: thread.thread.tgid,
+        tid: thread.thread.tid,
+        comm: thread.comm.clone(),
+        role: thread.role,
+        wall_ns: thread.wall_ns,
+        on_cpu_ns: thread.on_cpu_ns,
+        run_queue_ns: thread.run_queue_ns,
+        idle_ns: blocked
+            .iter()
+            .filter(|line| line.idle)
+            .map(|line| line.total_ns)
+            .sum(),
+        blocked,
+        unexplained_ns: thread.unexplained_ns,
+        switches: thread.switches,
+        samples: samples.map_or(0, |(_, count)| *count),
+        kernel: super::checks::kernel_sums(capture, thread.thread.tid),
+    }
+}
+
+fn block_line(block: &crate::aggregate::block::BlockSummary, meta: &Meta) -> BlockLine {
+    BlockLine {
+        role: block.role,
+        device: device_name(meta, block.dev),
+        operation: block.operation.name(),
+        count: block.count,
+        bytes: block.bytes,
+        queue_ns: block.queue_ns,
+        device_ns: block.device_ns,
+        queue_p95_ns: block.queue.quantile(950),
+        device_p50_ns: block.device.quantile(500),
+        device_p95_ns: block.device.quantile(950),
+        errors: block.errors,
+    }
+}
+
+/// Name of a device of the pier, or its numbers.
+pub fn device_name(meta: &Meta, dev: u32) -> String {
+    let (major, minor) = (dev >> 20, dev & 0xf_ffff);
+    let devices: &[_] = match &meta.host.storage.backing {
+        Backing::Devices(devices) => devices,
+        _ => &[],
+    };
+    let known = devices
+        .iter()
+        .find(|device| (device.major, device.minor) == (major, minor));
+    known.map_or_else(|| format!("{major}:{minor}"), |device| device.name.clone())
+}
+
+fn own_cost(meta: &Meta) -> OwnCost {
+    let duration_ns = meta.clocks.duration_ns();
+    let counted_ns = sum(meta.program_costs.iter().map(|cost| cost.run_time_ns));
+    let programs_cpu_ns = (meta.cost_measured_ns > 0 && !meta.program_costs.is_empty())
+        .then(|| (counted_ns as f64 * ratio(duration_ns, meta.cost_measured_ns)) as u64);
+    OwnCost {
+        process_cpu_ns: meta.own_use.cpu_ns,
+        programs_cpu_ns,
+        cpu_ratio: ratio(
+            meta.own_use
+                .cpu_ns
+                .saturating_add(programs_cpu_ns.unwrap_or(0)),
+            duration_ns,
+        ),
+        max_resident_bytes: meta.own_use.max_resident_bytes,
+        record_bytes: meta.record_bytes,
+        records: meta.records,
+        programs: meta
+            .program_costs
+            .iter()
+            .map(|cost| ProgramLine {
+                program: cost.program.clone(),
+                runs: cost.runs,
+                ns_per_run: ratio(cost.run_time_ns, cost.runs),
+            })
+            .collect(),
+    }
+}
+
+fn losses(losses: &Losses) -> Vec<Loss> {
+    const REASONS: [(u32, &str); 12] = [
+        (
+            loss::WAIT_RECORD,
+            "long waits that are summed, but have no stack (ring buffer full)",
+        ),
+        (loss::SAMPLE_RECORD, "CPU samples (ring buffer full)"),
+        (loss::BIO_RECORD, "records of block I/O (ring buffer full)"),
+        (
+            loss::TASK_RECORD,
+            "records of threads that began or ended (ring buffer full)",
+        ),
+        (loss::THREAD_SLOT, "threads without a budget (map full)"),
+        (loss::WAIT_SLOT, "waits without a reason (map full)"),
+        (loss::BIO_SLOT, "block I/O not followed (map full)"),
+        (
+            loss::BIO_CHAIN,
+            "requests with more block I/O than is walked",
+        ),
+        (loss::BLOCK_SLOT, "block I/O without a sum (map full)"),
+        (loss::PROCESS_SLOT, "processes not followed (map full)"),
+        (loss::USER_STACK, "user stacks that could not be read"),
+        (loss::KERNEL_STACK, "kernel stacks that could not be read"),
+    ];
+    let kernel = REASONS.iter().map(|(reason, what)| Loss {
+        what,
+        count: losses.of(*reason),
+    });
+    let malformed = Loss {
+        what: "records that made no sense",
+        count: losses.malformed_records,
+    };
+    kernel
+        .chain([malformed])
+        .filter(|loss| loss.count > 0)
+        .collect()
+}

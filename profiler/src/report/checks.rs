@@ -1,0 +1,149 @@
+//! Our sums beside the kernel's own counters, read at both ends of the window.
+
+use super::{Check, KernelSums};
+use crate::aggregate::Summaries;
+use crate::aggregate::block::Operation;
+use crate::aggregate::sched::ThreadSummary;
+use crate::model::{Capture, sum};
+
+const SCHEDSTAT: &str = "/proc/PID/task/TID/schedstat";
+
+/// All comparisons that this capture allows.
+pub fn checks(capture: &Capture, summaries: &Summaries) -> Vec<Check> {
+    [
+        on_cpu(capture, summaries),
+        run_queue(capture, summaries),
+        written(capture, summaries),
+        read(capture, summaries),
+        lost_datagrams(capture, summaries),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What the kernel counted for a thread in the window; nothing unless both ends saw it.
+pub fn kernel_sums(capture: &Capture, tid: u32) -> Option<KernelSums> {
+    let (before, after) = (
+        &capture.meta.counters_start.threads,
+        &capture.meta.counters_end.threads,
+    );
+    let used = after.get(&tid)?.since(before.get(&tid)?);
+    Some(KernelSums {
+        on_cpu_ns: used.on_cpu_ns,
+        run_queue_ns: used.run_queue_ns,
+    })
+}
+
+/// Sums ours and the kernel's over the threads that both ends saw.
+fn over_threads(
+    capture: &Capture,
+    summaries: &Summaries,
+    ours: fn(&ThreadSummary) -> u64,
+    kernels: fn(&KernelSums) -> u64,
+) -> Option<(u64, u64)> {
+    let both: Vec<(u64, u64)> = summaries
+        .threads
+        .iter()
+        .filter_map(|thread| {
+            Some((
+                ours(thread),
+                kernels(&kernel_sums(capture, thread.thread.tid)?),
+            ))
+        })
+        .collect();
+    let (ours, kernels): (Vec<u64>, Vec<u64>) = both.into_iter().unzip();
+    (!ours.is_empty()).then(|| (sum(ours), sum(kernels)))
+}
+
+fn on_cpu(capture: &Capture, summaries: &Summaries) -> Option<Check> {
+    let (ours, kernels) = over_threads(capture, summaries, |t| t.on_cpu_ns, |k| k.on_cpu_ns)?;
+    Some(Check {
+        what: "on-CPU time",
+        source: SCHEDSTAT,
+        ours,
+        kernels,
+        unit: "ns",
+    })
+}
+
+fn run_queue(capture: &Capture, summaries: &Summaries) -> Option<Check> {
+    let (ours, kernels) = over_threads(capture, summaries, |t| t.run_queue_ns, |k| k.run_queue_ns)?;
+    Some(Check {
+        what: "run-queue time",
+        source: SCHEDSTAT,
+        ours,
+        kernels,
+        unit: "ns",
+    })
+}
+
+/// Difference of a counter of `/proc/PID/io` over the ship's processes.
+fn io(capture: &Capture, of: fn(&crate::host::counters::IoCounters) -> u64) -> Option<u64> {
+    let (before, after) = (&capture.meta.counters_start, &capture.meta.counters_end);
+    let differences = after.processes.iter().map(|(tgid, after)| {
+        let before = before.processes.get(tgid)?.io.known()?;
+        Some(of(after.io.known()?).saturating_sub(of(before)))
+    });
+    differences.collect::<Option<Vec<u64>>>().map(sum)
+}
+
+fn block_bytes(capture: &Capture, summaries: &Summaries, operation: Operation) -> Option<u64> {
+    // Stacked devices show every byte once more; the topmost, where the file system is, counts.
+    let top = match &capture.meta.host.storage.backing {
+        crate::host::block::Backing::Devices(devices) => devices.first()?,
+        _ => return None,
+    };
+    let of = summaries
+        .block
+        .iter()
+        .filter(|block| block.operation == operation);
+    let on_top =
+        of.filter(|block| block.dev == (top.major << 20 | top.minor) || !top.class.is_stacked());
+    (capture.meta.attached("block_bio_queue") && capture.meta.attached("block_rq_complete"))
+        .then(|| sum(on_top.map(|block| block.bytes)))
+}
+
+fn written(capture: &Capture, summaries: &Summaries) -> Option<Check> {
+    let ours = block_bytes(capture, summaries, Operation::Write)?;
+    let kernels = io(capture, |io| {
+        io.write_bytes.saturating_sub(io.cancelled_write_bytes)
+    })?;
+    Some(Check {
+        what: "bytes written",
+        source: "/proc/PID/io",
+        ours,
+        kernels,
+        unit: "bytes",
+    })
+}
+
+fn read(capture: &Capture, summaries: &Summaries) -> Option<Check> {
+    let ours = block_bytes(capture, summaries, Operation::Read)?;
+    let kernels = io(capture, |io| io.read_bytes)?;
+    Some(Check {
+        what: "bytes read",
+        source: "/proc/PID/io",
+        ours,
+        kernels,
+        unit: "bytes",
+    })
+}
+
+fn lost_datagrams(capture: &Capture, summaries: &Summaries) -> Option<Check> {
+    let ours = summaries.udp.as_ref()?.dropped?;
+    let before = capture.meta.counters_start.udp_sockets.known()?;
+    let after = capture.meta.counters_end.udp_sockets.known()?;
+    let differences = after.iter().filter_map(|after| {
+        let before = before.iter().find(|before| before.inode == after.inode)?;
+        Some(after.drops_total.saturating_sub(before.drops_total))
+    });
+    let kernels = sum(differences);
+    Some(Check {
+        what: "lost datagrams",
+        source: "/proc/net/udp",
+        ours,
+        kernels,
+        unit: "",
+    })
+}

@@ -1,0 +1,227 @@
+//! The sentences of a report: the verdict, the evidence of each part, what it is not.
+
+use super::units::{bytes, count, duration, percent};
+use super::{CauseShare, EventsLine, Finding, Severity};
+use crate::aggregate::Summaries;
+use crate::aggregate::block::BlockSummary;
+use crate::aggregate::udp::UdpSummary;
+use crate::attribute::{Attribution, Cause, HEALTHY_STALL_RATIO, LONG_WAIT_NS, Leaf, VerdictKind};
+use crate::model::{Meta, sum};
+use crate::report::build::device_name;
+use crate::ship::Role;
+
+/// What the shares are shares of.
+pub const BASIS: &str = "time in which king, mars and commit worker did not idle (this version \
+                         does not follow single events)";
+
+/// What the sentences are made of.
+pub struct Facts<'a> {
+    pub meta: &'a Meta,
+    pub summaries: &'a Summaries,
+    pub attribution: &'a Attribution,
+    pub shares: &'a [CauseShare],
+    pub findings: &'a [Finding],
+    pub events: Option<&'a EventsLine>,
+}
+
+/// The verdict in one or two sentences, with every severe finding.
+pub fn verdict(kind: VerdictKind, cause: Option<Cause>, facts: &Facts<'_>) -> String {
+    let mut text = match (kind, cause) {
+        (VerdictKind::Stalled, Some(cause)) => stalled(cause, facts),
+        (VerdictKind::Finding, Some(cause)) => {
+            format!("{}. The ship's threads were quick, but see:", cause.title())
+        }
+        (VerdictKind::Finding, None) => "The ship's threads were quick, but see:".to_owned(),
+        (VerdictKind::TooFewEvents, _) => {
+            let events = facts.events.map_or(0, |events| events.count);
+            format!(
+                "Too few events to judge: {events}. Nothing held them up; capture while the ship \
+                 has more to do, or longer (--seconds)."
+            )
+        }
+        _ => format!(
+            "Nothing is wrong. No thread was held up for {} of its time, and {}.",
+            percent(HEALTHY_STALL_RATIO).replace(".0", ""),
+            long_waits(facts.attribution.long_waits())
+        ),
+    };
+    for finding in facts
+        .findings
+        .iter()
+        .filter(|f| f.severity == Severity::Severe)
+    {
+        let mut sentence = finding.sentence.clone();
+        if let Some(first) = sentence.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        text.push(' ');
+        text.push_str(&sentence);
+        text.push('.');
+    }
+    text
+}
+
+fn long_waits(waits: u64) -> String {
+    let limit = duration(LONG_WAIT_NS);
+    match waits {
+        0 => format!("no wait lasted {limit}"),
+        1 => format!("only one wait lasted {limit} or more"),
+        n => format!("only {n} waits lasted {limit} or more"),
+    }
+}
+
+fn stalled(cause: Cause, facts: &Facts<'_>) -> String {
+    let share = facts.shares.iter().find(|share| share.cause == cause);
+    let (ratio, heaviest) = share.map_or((0.0, None), |share| (share.ratio, share.parts.first()));
+    let share = percent(ratio);
+    let wall = facts.meta.clocks.duration_ns();
+    let Some(part) = heaviest else {
+        return format!("{}. {share} of the busy time.", cause.title());
+    };
+    let detail = match part.leaf {
+        Leaf::LogCommit => format!(
+            "went into commits of the event log: {} in {}{}",
+            duration(part.total_ns),
+            duration(wall),
+            typical(part.leaf, facts)
+        ),
+        Leaf::Snapshot => format!("went into writing snapshots{}", typical(part.leaf, facts)),
+        Leaf::PageIn => "went into reading pages of the loom for the first time".to_owned(),
+        Leaf::OtherFile => "went into other files".to_owned(),
+        Leaf::Computing => format!(
+            "was spent computing: {} in {}",
+            duration(part.total_ns),
+            duration(wall)
+        ),
+        Leaf::RunQueue => format!(
+            "went by without a free CPU or in computing; {} in the run queue, {}",
+            duration(part.total_ns),
+            behind(facts.attribution)
+        ),
+        Leaf::Throttled => format!(
+            "went by while the CPU quota was used up: {}",
+            duration(part.total_ns)
+        ),
+        Leaf::PageInAfterEviction => {
+            "went into reading pages back that had been evicted: too little memory".to_owned()
+        }
+        Leaf::MemoryMap => "went into changes of the memory map".to_owned(),
+        Leaf::SendPath => "went into sending".to_owned(),
+        Leaf::KingHeldUp => "went by while mars waited for the king".to_owned(),
+        Leaf::Unexplained => "is unexplained".to_owned(),
+    };
+    format!("{}. {share} of the busy time {detail}.", cause.title())
+}
+
+/// How long the waits were that took most of a part's time.
+fn typical(leaf: Leaf, facts: &Facts<'_>) -> String {
+    let part = facts.attribution.parts.get(&leaf);
+    match part.and_then(|part| part.waits.sum_quantile(500)) {
+        Some(ns) => format!(", half of it in waits of {} or more", duration(ns)),
+        None => String::new(),
+    }
+}
+
+fn behind(attribution: &Attribution) -> String {
+    let other = attribution.behind.iter().find(|b| !b.own && b.tgid != 0);
+    match (other, attribution.behind.first()) {
+        (Some(other), _) => format!("behind {} (pid {})", other.comm, other.tgid),
+        (None, Some(own)) if own.own => "behind its own threads".to_owned(),
+        (None, Some(_)) => "with its CPU idle (woken, or throttled)".to_owned(),
+        (None, None) => "in waits too short to be recorded".to_owned(),
+    }
+}
+
+/// What there is to see for a part.
+pub fn evidence(
+    leaf: Leaf,
+    attribution: &Attribution,
+    summaries: &Summaries,
+    meta: &Meta,
+) -> String {
+    match leaf {
+        Leaf::LogCommit => block(summaries, meta, Role::CommitWorker),
+        Leaf::Snapshot => block(summaries, meta, Role::Mars),
+        Leaf::OtherFile => block(summaries, meta, Role::King),
+        Leaf::Computing => {
+            let of = |role| {
+                let threads = summaries.threads.iter().filter(|t| t.role == role);
+                duration(threads.map(|t| t.on_cpu_ns).sum())
+            };
+            format!("mars {}, king {}", of(Role::Mars), of(Role::King))
+        }
+        Leaf::RunQueue => behind(attribution),
+        Leaf::Throttled => match meta.host.cgroup.tightest_cpu_limit() {
+            Some(limit) => format!("quota of {:.2} CPUs", limit.cpus()),
+            None => "quota of the group".to_owned(),
+        },
+        Leaf::PageIn | Leaf::PageInAfterEviction => match attribution.page_ins.major_faults {
+            Some(faults) => format!("{} major faults", count(faults)),
+            None => String::new(),
+        },
+        Leaf::MemoryMap | Leaf::SendPath | Leaf::KingHeldUp => String::new(),
+        Leaf::Unexplained => {
+            let sum: u64 = summaries.threads.iter().map(|t| t.unexplained_ns).sum();
+            format!("{} without any reason", duration(sum))
+        }
+    }
+}
+
+/// The I/O of one role: bytes, device, and time in it.
+fn block(summaries: &Summaries, meta: &Meta, role: Role) -> String {
+    let of: Vec<&BlockSummary> = summaries.block.iter().filter(|b| b.role == role).collect();
+    let Some(largest) = of.iter().max_by_key(|b| b.bytes) else {
+        return "no block I/O of its own".to_owned();
+    };
+    let total = sum(of.iter().map(|b| b.bytes));
+    let slowest = of.iter().filter_map(|b| b.device.quantile(950)).max();
+    let device = device_name(meta, largest.dev);
+    match slowest {
+        Some(p95) => format!("{}, {device} p95 {}", bytes(total), duration(p95)),
+        None => format!("{}, {device}", bytes(total)),
+    }
+}
+
+/// What it is not, each with its number. What is not measured is not listed.
+pub fn not_the_cause(cause: Option<Cause>, facts: &Facts<'_>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let attribution = facts.attribution;
+    let received_all = |udp: &UdpSummary| {
+        udp.dropped
+            .filter(|dropped| *dropped == 0)
+            .and(udp.received)
+    };
+    if let Some(received) = facts.summaries.udp.as_ref().and_then(received_all) {
+        lines.push(match received {
+            0 => "lost datagrams (none came)".to_owned(),
+            received => format!("lost datagrams (0 of {})", count(received)),
+        });
+    }
+    if let (Some(before), Some(after)) = (
+        facts.meta.counters_start.memory.known(),
+        facts.meta.counters_end.memory.known(),
+    ) && let (Some(before), Some(after)) = (before.swapped_in_pages, after.swapped_in_pages)
+        && after == before
+    {
+        lines.push("swap (0 pages in)".to_owned());
+    }
+    let cgroup = &facts.meta.host.cgroup;
+    if attribution.leaf_ns(Leaf::Throttled) == 0 && cgroup.cpu_limits.known().is_some() {
+        let limit = cgroup.tightest_cpu_limit();
+        lines.push(limit.map_or("quota (none)".to_owned(), |l| {
+            format!("quota of {:.2} CPUs (never used up)", l.cpus())
+        }));
+    }
+    for (other, leaf, name) in [
+        (Cause::Disk, Leaf::LogCommit, "log commit"),
+        (Cause::Disk, Leaf::Snapshot, "snapshot"),
+        (Cause::Cpu, Leaf::RunQueue, "run queue"),
+        (Cause::Memory, Leaf::PageInAfterEviction, "evicted pages"),
+    ] {
+        let share = crate::attribute::ratio(attribution.leaf_ns(leaf), attribution.busy_ns());
+        if cause.is_some_and(|cause| cause != other) && share < HEALTHY_STALL_RATIO {
+            lines.push(format!("{name} ({})", percent(share)));
+        }
+    }
+    lines
+}

@@ -1,0 +1,439 @@
+//! The king: the process that talks to the world. One thread with timers, the Ames socket, `conn.sock`, and mars as its
+//! child (vere `king.c`, `pier.c`).
+
+mod ames;
+mod conn;
+mod lord;
+mod queue;
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+
+use anyhow::Context;
+use noun::{Noun, Ship};
+use rustix::process::Resource;
+use serde_json::json;
+
+use crate::compute::Computer;
+use crate::loom::Loom;
+use crate::options::KingOptions;
+use crate::packet::{self, Kind as PacketKind};
+use crate::pier::Pier;
+use crate::reactor::{Reactor, timeout_ms};
+use crate::spin;
+use crate::sys::{self, monotonic_ns};
+use crate::task::{self, Gift};
+use crate::truth::Truth;
+use ames::{Ames, Datagram};
+use conn::{Asked, Conn, Request, RuntimeInfo};
+use lord::{Lord, Writ};
+use queue::Queues;
+
+const REPLIES: u64 = 0;
+const ERRORS: u64 = 1;
+const REQUESTS: u64 = 2;
+const SIGNALS: u64 = 3;
+const UDP: u64 = 4;
+const CONN: u64 = 5;
+const FIRST_CLIENT: u64 = 6;
+
+/// The king's own loom, for printing and parsing, has 2 GB.
+const KING_LOOM_BEX: u32 = 31;
+
+/// Write end of the pipe by which signals reach the loop.
+static SIGNAL_PIPE: OnceLock<OwnedFd> = OnceLock::new();
+
+/// What there is from the start.
+struct King {
+    options: KingOptions,
+    pier: Pier,
+    reactor: Reactor,
+    lord: Lord,
+    queues: Queues,
+    truth: Truth,
+    event_number: u64,
+    packets: Packets,
+    computer: Option<Computer>,
+    world: Option<World>,
+    is_stopping: bool,
+}
+
+/// What there is once mars is ready.
+struct World {
+    who: Ship,
+    ames: Ames,
+    conn: Conn,
+    stop_due_ns: Option<u64>,
+}
+
+/// Packets, counted.
+#[derive(Default)]
+struct Packets {
+    received: u64,
+    invalid: u64,
+    acknowledged: u64,
+}
+
+/// Runs the king to its end.
+pub fn run(options: KingOptions) -> anyhow::Result<u8> {
+    let pier = Pier::create(&options.pier)?;
+    sys::raise_limit(Resource::Core, 0);
+    sys::raise_limit(Resource::Nofile, 10240);
+    sys::raise_limit(Resource::Stack, 64 << 20);
+    let loom = Loom::map(KING_LOOM_BEX, KING_HEAP_PAGES)
+        .context("cannot map the king's loom: add memory or swap")?;
+    let signals = catch_signals()?;
+    let lord = Lord::start(&options, &pier)?;
+    let reactor = Reactor::new()?;
+    reactor.add(lord.replies(), REPLIES)?;
+    reactor.add(lord.errors(), ERRORS)?;
+    reactor.add(lord.requests(), REQUESTS)?;
+    reactor.add(&signals, SIGNALS)?;
+    let truth = Truth::create(options.truth.as_deref())?;
+    let computer = (options.king_compute_us > 0).then(|| {
+        let (heap, bytes) = loom.heap();
+        // SAFETY: the king's heap stays mapped, and nothing writes to it.
+        unsafe { Computer::calibrate(heap, bytes) }
+    });
+    let king = King {
+        queues: Queues::new(&options),
+        options,
+        pier,
+        reactor,
+        lord,
+        truth,
+        event_number: 0,
+        packets: Packets::default(),
+        computer,
+        world: None,
+        is_stopping: false,
+    };
+    king.run(&signals)
+}
+
+/// Pages of the heap of the king's small kernel.
+const KING_HEAP_PAGES: u32 = 64;
+
+/// Lets SIGTERM, SIGINT and SIGCHLD wake the loop through a pipe, as libuv does.
+fn catch_signals() -> anyhow::Result<OwnedFd> {
+    let (read, write) = rustix::pipe::pipe_with(
+        rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK,
+    )
+    .context("cannot make a pipe")?;
+    SIGNAL_PIPE
+        .set(write)
+        .ok()
+        .context("the signals are set up twice")?;
+    let handler: extern "C" fn(libc::c_int) = on_signal;
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGCHLD] {
+        sys::set_signal(signal, handler as usize, libc::SA_RESTART);
+    }
+    Ok(read)
+}
+
+extern "C" fn on_signal(signal: libc::c_int) {
+    if let Some(pipe) = SIGNAL_PIPE.get() {
+        let _full_pipe_is_readable = rustix::io::write(pipe, &[signal as u8]);
+    }
+}
+
+impl King {
+    fn run(mut self, signals: &OwnedFd) -> anyhow::Result<u8> {
+        loop {
+            let due = self.next_due_ns();
+            for ready in self.reactor.wait(timeout_ms(monotonic_ns(), due))? {
+                match ready.token {
+                    REPLIES => {
+                        let Some(gifts) = self.lord.receive()? else {
+                            return self.end();
+                        };
+                        gifts.into_iter().try_for_each(|gift| self.accept(gift))?;
+                    }
+                    ERRORS if !self.lord.pass_on_errors()? => return self.end(),
+                    ERRORS => {}
+                    REQUESTS => self.lord.flush()?,
+                    SIGNALS => self.on_signals(signals)?,
+                    UDP => self.hear()?,
+                    CONN => self.admit()?,
+                    client => self.serve(client, ready.readable)?,
+                }
+            }
+            self.on_timers()?;
+            self.fill()?;
+            self.reactor.set_writable(
+                self.lord.requests(),
+                REQUESTS,
+                self.lord.requests().is_waiting(),
+            )?;
+            self.truth.flush_if_due()?;
+        }
+    }
+
+    fn next_due_ns(&self) -> Option<u64> {
+        let world = self.world.as_ref()?;
+        if self.is_stopping {
+            return None;
+        }
+        [self.queues.next_wake_ns(), world.stop_due_ns]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn on_timers(&mut self) -> anyhow::Result<()> {
+        let now = monotonic_ns();
+        let Some(world) = self.world.as_ref().filter(|_| !self.is_stopping) else {
+            return Ok(());
+        };
+        if world.stop_due_ns.is_some_and(|due| now >= due) {
+            return self.stop();
+        }
+        self.queues.wake(now);
+        Ok(())
+    }
+
+    /// Gives mars what there is to do, up to its limit.
+    fn fill(&mut self) -> anyhow::Result<()> {
+        while self.lord.has_room() && !self.is_stopping {
+            let Some(next) = self.queues.next() else {
+                break;
+            };
+            match next {
+                queue::Work::Peek { each, reply } => self.lord.peek(each, reply)?,
+                queue::Work::Poke {
+                    ovum,
+                    kind,
+                    arrival_ktime_ns,
+                    reply,
+                } => {
+                    self.lord.poke(ovum, kind, arrival_ktime_ns, reply)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_signals(&mut self, signals: &OwnedFd) -> anyhow::Result<()> {
+        let mut caught = [0; 64];
+        let count = rustix::io::read(signals, &mut caught).unwrap_or(0);
+        // The end of mars (SIGCHLD) shows as the end of its streams, after its last words.
+        let ends = [libc::SIGTERM as u8, libc::SIGINT as u8];
+        if caught[..count].iter().any(|signal| ends.contains(signal)) {
+            self.stop()?;
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) -> anyhow::Result<()> {
+        if std::mem::replace(&mut self.is_stopping, true) {
+            return Ok(());
+        }
+        self.lord.exit()
+    }
+
+    /// Takes a gift of mars.
+    fn accept(&mut self, gift: Gift) -> anyhow::Result<()> {
+        match gift {
+            Gift::Ripe { who, event_number } => self.go_live(who, event_number),
+            Gift::Slog(text) => {
+                eprintln!("{text}\r");
+                Ok(())
+            }
+            Gift::Sync { .. } => Ok(()),
+            Gift::Poke(effects) => self.finish_poke(effects),
+            Gift::Peek(result) => {
+                if let (Writ::Peek(reply), Some(world)) = (self.lord.take_writ()?, &mut self.world)
+                {
+                    world
+                        .conn
+                        .answer(&reply, Noun::cell(Noun::cord("peek"), result));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn finish_poke(&mut self, effects: Option<Vec<Noun>>) -> anyhow::Result<()> {
+        let Writ::Poke {
+            kind,
+            arrival_ktime_ns,
+            sent_ktime_ns,
+            reply,
+        } = self.lord.take_writ()?
+        else {
+            anyhow::bail!("mars replied to a peek as to an event");
+        };
+        let received_ktime_ns = monotonic_ns();
+        let Some(effects) = effects else {
+            return Ok(());
+        };
+        self.event_number += 1;
+        effects.iter().for_each(|effect| self.apply(effect));
+        if let (Some(reply), Some(world)) = (reply, &mut self.world) {
+            world
+                .conn
+                .answer(&reply, Noun::cell(Noun::cord("news"), Noun::cord("done")));
+        }
+        self.truth.record(&json!({
+            "event": "applied", "number": self.event_number, "kind": kind.name(),
+            "arrival_ktime_ns": arrival_ktime_ns, "sent_ktime_ns": sent_ktime_ns,
+            "reply_ktime_ns": received_ktime_ns, "applied_ktime_ns": monotonic_ns(),
+        }));
+        Ok(())
+    }
+
+    /// Does what an effect says: only packets go anywhere.
+    fn apply(&mut self, effect: &Noun) {
+        if let Some([_wire, tag, lane, blob]) = effect.as_tuple()
+            && tag.is_cord("send")
+            && let (Some(to), Some(blob), Some(world)) =
+                (task::lane_address(lane), blob.as_atom(), &self.world)
+            && world.ames.send(to, &blob.to_bytes())
+        {
+            self.packets.acknowledged += 1;
+        }
+    }
+
+    /// Opens the ship to the world.
+    fn go_live(&mut self, who: Ship, event_number: u64) -> anyhow::Result<()> {
+        self.event_number = event_number;
+        spin::map(who, std::process::id(), false).context("cannot map the spin stack")?;
+        let ames = Ames::open(self.options.port, self.options.rcvbuf)?;
+        let conn = Conn::open(&self.pier, FIRST_CLIENT)?;
+        self.reactor.add(&ames, UDP)?;
+        self.reactor.add(conn.listener(), CONN)?;
+        eprintln!(
+            "conn: listening on {}\r",
+            self.pier.control_socket().display()
+        );
+        eprintln!("mesa: live on {}\r", ames.port());
+        eprintln!("pier ({event_number}): live\r");
+        let now = monotonic_ns();
+        let ready = json!({
+            "event": "ready", "ship": who.to_string(), "pier": self.pier.root().to_string_lossy(),
+            "king_pid": std::process::id(), "mars_pid": self.lord.pid(), "port": ames.port(),
+            "loom_bex": self.options.loom, "number": event_number, "ready_ktime_ns": now,
+        });
+        self.truth.record(&ready);
+        self.truth.flush()?;
+        println!("{ready}");
+        let stop_due_ns =
+            (self.options.seconds > 0).then(|| now + self.options.seconds * 1_000_000_000);
+        self.queues.start(now);
+        self.world = Some(World {
+            who,
+            ames,
+            conn,
+            stop_due_ns,
+        });
+        Ok(())
+    }
+
+    /// Takes the packets that have come, batch by batch, so that a busy king leaves the rest to wait in the socket.
+    fn hear(&mut self) -> anyhow::Result<()> {
+        for _ in 0..ames::TURNS {
+            let Some(world) = &mut self.world else { break };
+            let batch = world
+                .ames
+                .receive()
+                .context("cannot read from the Ames socket")?;
+            if batch.is_empty() {
+                break;
+            }
+            batch.iter().for_each(|datagram| self.hear_one(datagram));
+        }
+        Ok(())
+    }
+
+    fn hear_one(&mut self, datagram: &Datagram) {
+        self.packets.received += 1;
+        if let Some(computer) = &mut self.computer {
+            computer.run(self.options.king_compute_us);
+        }
+        match packet::classify(&datagram.bytes) {
+            None => self.packets.invalid += 1,
+            Some(PacketKind::Acknowledgement) => {}
+            Some(PacketKind::Ames | PacketKind::MesaPoke) if self.is_stopping => {}
+            Some(PacketKind::Ames | PacketKind::MesaPoke) => {
+                self.queues
+                    .hear(task::lane(datagram.from), &datagram.bytes, monotonic_ns());
+            }
+        }
+    }
+
+    fn admit(&mut self) -> anyhow::Result<()> {
+        let Some(world) = &mut self.world else {
+            return Ok(());
+        };
+        while let Some(token) = world.conn.accept()? {
+            if let Some(socket) = world.conn.socket(token) {
+                self.reactor.add(socket, token)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads from a client of `conn.sock`, and answers what the king knows.
+    fn serve(&mut self, client: u64, is_readable: bool) -> anyhow::Result<()> {
+        let Some(world) = &mut self.world else {
+            return Ok(());
+        };
+        let asked = if is_readable {
+            world.conn.receive(client)
+        } else {
+            Vec::new()
+        };
+        for Asked { reply, request } in asked {
+            match request {
+                Request::Peel(question) => {
+                    let pier = self.pier.root().to_string_lossy();
+                    let info = RuntimeInfo {
+                        who: world.who,
+                        ames_port: world.ames.port(),
+                        pier: &pier,
+                        event_number: self.event_number,
+                        queue: self.lord.depth() as u64,
+                        dropped: self.queues.dropped(),
+                    };
+                    let answer = conn::peel(&question, &info);
+                    world.conn.answer(&reply, answer);
+                }
+                Request::Peek(each) => self.queues.peek(each, reply),
+                Request::Ovum(ovum) => self.queues.inject(ovum, reply, monotonic_ns()),
+            }
+        }
+        world.conn.flush(client);
+        if let Some(socket) = world.conn.socket(client) {
+            self.reactor
+                .set_writable(socket, client, world.conn.is_waiting(client))?;
+        }
+        Ok(())
+    }
+
+    /// The streams of mars have ended, so it has, or will.
+    fn end(mut self) -> anyhow::Result<u8> {
+        let status = self.lord.wait()?;
+        let was_live = self.world.is_some();
+        self.truth.record(&json!({
+            "event": "exit", "at_ktime_ns": monotonic_ns(), "clean": self.is_stopping && status.success(),
+            "number": self.event_number, "packets_received": self.packets.received,
+            "packets_invalid": self.packets.invalid, "packets_acknowledged": self.packets.acknowledged,
+            "packets_dropped": self.queues.dropped(), "wakes_skipped": self.queues.skipped(),
+        }));
+        self.truth.flush()?;
+        if let Some(world) = self.world.take() {
+            let _may_be_absent = fs::remove_file(self.pier.control_socket());
+            // vere leaves the spin stack behind for ever; here it goes, to keep test machines clean.
+            let _may_be_absent = fs::remove_file(spin::path(world.who, std::process::id()));
+        }
+        if self.is_stopping && status.success() {
+            return Ok(0);
+        }
+        // A mars that was never ready has said itself what is wrong.
+        if was_live {
+            eprintln!("pier: mars unexpectedly shut down ({status})\r");
+        }
+        Ok(1)
+    }
+}

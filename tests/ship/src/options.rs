@@ -1,0 +1,138 @@
+//! Command lines: the king's, mars' (which is vere's, word for word), and the peer's.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use noun::Ship;
+
+/// Environment variables by which the king tells mars what vere's command line has no room for.
+pub mod env {
+    /// File that gets mars' ground truth.
+    pub const TRUTH: &str = "REFERENCE_SHIP_TRUTH";
+    /// Heap pages of a new pier.
+    pub const HEAP_PAGES: &str = "REFERENCE_SHIP_HEAP_PAGES";
+    /// Name of the ship in a new pier.
+    pub const SHIP: &str = "REFERENCE_SHIP_NAME";
+}
+
+/// A ship with a workload of known size. Stops cleanly on SIGTERM. Mars is started by it; packets come from
+/// `reference-ship peer`.
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "reference-ship",
+    version,
+    after_help = "Examples:\n  \
+        reference-ship --events-per-second 50 --compute-us 5000 --truth /dev/shm/truth.jsonl --seconds 30 ./zod\n  \
+        reference-ship peer --port 34543 --packets-per-second 200 --bytes 1000 --seconds 10"
+)]
+pub struct KingOptions {
+    /// Directory of the ship; made when missing
+    pub pier: PathBuf,
+
+    /// Size of the loom, as a power of two in bytes
+    #[arg(long, value_name = "BEX", default_value_t = 31, value_parser = clap::value_parser!(u32).range(24..=34))]
+    pub loom: u32,
+
+    /// UDP port for Ames; 0 lets the kernel choose
+    #[arg(short = 'p', long = "port", value_name = "PORT", default_value_t = 0)]
+    pub port: u16,
+
+    /// Name of the ship in a new pier
+    #[arg(long, value_name = "NAME", default_value = "~zod")]
+    pub ship: Ship,
+
+    /// Timer events per second
+    #[arg(long, value_name = "F", default_value_t = 20.0)]
+    pub events_per_second: f64,
+
+    /// Computing per event, in microseconds of CPU
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 2000)]
+    pub compute_us: u64,
+
+    /// Clean loom pages (16 KiB) written to per event
+    #[arg(long, value_name = "PAGES", default_value_t = 4)]
+    pub dirty_pages: u64,
+
+    /// Heap of a new pier, in loom pages (16 KiB)
+    #[arg(long, value_name = "PAGES", default_value_t = 1024)]
+    pub heap_pages: u32,
+
+    /// Computing in the king per packet received, in microseconds of CPU
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 0)]
+    pub king_compute_us: u64,
+
+    /// Receive buffer asked for the Ames socket, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 2 << 20)]
+    pub rcvbuf: u32,
+
+    /// Share of events that fail once and are then noted by a second event, from 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub bail_share: f64,
+
+    /// Time between snapshots, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub snap_seconds: u64,
+
+    /// Run time in seconds; 0 is until SIGTERM
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub seconds: u64,
+
+    /// File for the ground truth as JSON lines; mars writes its part to FILE.mars. Best on a tmpfs, off the ship's disk
+    #[arg(long, value_name = "FILE")]
+    pub truth: Option<PathBuf>,
+}
+
+/// What the king passes to mars, with vere's names.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "work")]
+pub struct MarsOptions {
+    /// The pier, as an absolute path
+    #[arg(long)]
+    pub snap_dir: PathBuf,
+    /// vere's flag word
+    #[arg(long)]
+    pub runtime_config: u32,
+    /// Entries of the transient memo cache
+    #[arg(long)]
+    pub temporary_cache_size: u32,
+    /// Size of the loom, as a power of two in bytes
+    #[arg(long)]
+    pub loom: u32,
+    /// Loom pages to drop from memory after an event
+    #[arg(long)]
+    pub toss: u32,
+    /// Entries of the persistent memo cache
+    #[arg(long)]
+    pub persistent_cache_size: u32,
+    /// Seconds between snapshots
+    #[arg(long)]
+    pub snap_time: u64,
+    /// Size of the event log's map, in bytes
+    #[arg(long)]
+    pub lmdb_map_size: usize,
+}
+
+/// Sends valid Ames and Mesa packets from several ships to a port of this machine, and prints how many, as JSON.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "reference-ship peer")]
+pub struct PeerOptions {
+    /// UDP port of the ship
+    #[arg(long)]
+    pub port: u16,
+
+    /// Packets per second
+    #[arg(long, value_name = "F", default_value_t = 100.0)]
+    pub packets_per_second: f64,
+
+    /// Size of a packet, in bytes of UDP payload
+    #[arg(long, value_name = "BYTES", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(64..=1472))]
+    pub bytes: u32,
+
+    /// Run time in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub seconds: u64,
+
+    /// Packets sent back to back; the rate stays the same
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub bursts: u32,
+}

@@ -1,0 +1,20 @@
+//! Runs the reference ship, injects faults into its machine, runs `profile` on it, and undoes all of it.
+//!
+//! Every change to the machine is a guard: dropping it undoes the change, and so do a panic, SIGINT,
+//! SIGTERM and SIGHUP ([`undo`]). What a killed run left behind is recognised by name and removed by
+//! the next one ([`scratch`]).
+
+pub mod error;
+pub mod faults;
+pub mod gate;
+#[cfg(test)]
+mod interrupt;
+pub mod peer;
+pub mod process;
+pub mod profile;
+pub mod scratch;
+pub mod ship;
+pub mod undo;
+pub mod workspace;
+
+pub use error::{Error, Result};

@@ -1,0 +1,124 @@
+//! What a running `profile` has in the kernel: its programs and maps, by number.
+//!
+//! Numbers, not names: the kernel never gives one out twice in a test's time, so other profilers on
+//! this machine do not matter.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use aya::maps::{Array, Map, MapData, loaded_maps};
+use aya::programs::loaded_programs;
+use harness::process::{is_running, poll_until};
+use harness::profile::RunningProfile;
+use rustix::time::{ClockId, clock_gettime};
+
+/// How long attaching may take. The verifier needs most of it.
+const ATTACH_LIMIT: Duration = Duration::from_secs(60);
+/// How long after its beginning a capture is taken to have read the kernel's counters.
+const READ_NS: u64 = 200_000_000;
+/// How long the kernel may take to free what nobody holds any more; it waits for running programs.
+const FREE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Programs and maps of one process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    programs: BTreeSet<u32>,
+    maps: BTreeSet<u32>,
+}
+
+impl Footprint {
+    /// What the file descriptors of a process hold (`Documentation/bpf`: fdinfo names the numbers).
+    fn of(pid: u32) -> Self {
+        let mut footprint = Self::default();
+        for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))
+            .into_iter()
+            .flatten()
+        {
+            let Ok(path) = entry.map(|entry| entry.path()) else {
+                continue;
+            };
+            for line in fs::read_to_string(path).unwrap_or_default().lines() {
+                let number = |prefix| line.strip_prefix(prefix)?.trim().parse::<u32>().ok();
+                footprint.programs.extend(number("prog_id:"));
+                footprint.maps.extend(number("map_id:"));
+            }
+        }
+        footprint
+    }
+
+    /// Waits until nothing of it is left, as `bpftool prog` and `bpftool map` would list it.
+    pub fn assert_gone(&self) {
+        assert!(!self.programs.is_empty() && !self.maps.is_empty());
+        poll_until("the kernel to free what was loaded", FREE_LIMIT, || {
+            let programs: BTreeSet<u32> = loaded_programs()
+                .filter_map(|program| program.ok().map(|program| program.id()))
+                .collect();
+            let maps: BTreeSet<u32> = loaded_maps()
+                .filter_map(|map| map.ok().map(|map| map.id()))
+                .collect();
+            let left = Self {
+                programs: &self.programs & &programs,
+                maps: &self.maps & &maps,
+            };
+            Ok(if left == Self::default() {
+                Ok(())
+            } else {
+                Err(format!("{left:?} are left"))
+            })
+        })
+        .unwrap();
+    }
+}
+
+/// Waits until the capture has begun, and gives what it has in the kernel then.
+pub fn wait_for_capture(profile: &RunningProfile) -> Footprint {
+    let pid = profile.pid();
+    poll_until("the capture to begin", ATTACH_LIMIT, || {
+        assert!(is_running(pid), "`profile` ended before its capture began");
+        let footprint = Footprint::of(pid);
+        let window = window(&footprint);
+        Ok(match window {
+            Some(window) if window.is_open() => Ok(footprint),
+            window => Err(format!("the window is {window:?}")),
+        })
+    })
+    .unwrap()
+}
+
+/// Whether the capture that [`wait_for_capture`] saw begin still goes on.
+pub fn is_capturing(profile: &RunningProfile, footprint: &Footprint) -> bool {
+    is_running(profile.pid()) && window(footprint).is_some_and(|window| window.is_open())
+}
+
+/// The capture's window (`profiler_common::ship::Window`): zero before it is set, `u64::MAX` for an
+/// end that is not known yet.
+#[derive(Debug)]
+struct Window {
+    start_ktime_ns: u64,
+    end_ktime_ns: u64,
+}
+
+impl Window {
+    /// Whether it has begun, long enough ago for the kernel's counters to be read, and has no end yet.
+    fn is_open(&self) -> bool {
+        let now = clock_gettime(ClockId::Monotonic);
+        let now_ns = now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs();
+        let begun_ns = now_ns.saturating_sub(self.start_ktime_ns);
+        self.start_ktime_ns > 0 && begun_ns >= READ_NS && self.end_ktime_ns == u64::MAX
+    }
+}
+
+fn window(footprint: &Footprint) -> Option<Window> {
+    let map = footprint.maps.iter().find_map(|id| {
+        // Another one may be gone since its number was read.
+        let map = MapData::from_id(*id).ok()?;
+        (map.info().ok()?.name_as_str()? == "SHIP_WINDOW").then_some(map)
+    })?;
+    let map: Array<_, [u64; 2]> = Array::try_from(Map::Array(map)).ok()?;
+    let [start_ktime_ns, end_ktime_ns] = map.get(&0, 0).ok()?;
+    Some(Window {
+        start_ktime_ns,
+        end_ktime_ns,
+    })
+}

@@ -1,0 +1,18 @@
+//! The product on the live kernel: `profile` runs on the reference ship as an operator runs it, and
+//! is held to what was done to that ship and to what the kernel itself counted.
+//!
+//! Tests that load eBPF programs or change the machine take [`harness::gate`] first, so that they run
+//! one at a time, and say why if they cannot run.
+
+// Clippy's exception for tests ends at their helper functions.
+#![allow(clippy::unwrap_used)]
+
+mod captures;
+mod container;
+mod errors;
+mod kernel;
+mod lifecycle;
+mod oracles;
+mod replay;
+mod support;
+mod verdicts;

@@ -1,0 +1,91 @@
+//! `cargo xtask bench`: what `profile` costs, beside what it may cost and what its peers cost.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use harness::{gate, workspace};
+use serde::Serialize;
+
+use crate::consent::Consent;
+use crate::host::{self, Tool};
+use crate::shell;
+
+mod bpf_stats;
+mod load;
+mod programs;
+mod statistics;
+mod table;
+mod throughput;
+
+/// What the benchmarks run.
+const TOOLS: [Tool; 4] = [
+    Tool::new("perf", "linux-perf"),
+    Tool::new("bpftool", "bpftool"),
+    Tool::new("offcputime", "libbpf-tools"),
+    Tool::new("runqlat", "libbpf-tools"),
+];
+
+/// Options of `bench`.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Also write the results to this file.
+    #[arg(long, value_name = "FILE", global = true)]
+    json: Option<PathBuf>,
+    /// What to measure; everything if left out.
+    #[command(subcommand)]
+    benchmark: Option<Benchmark>,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Benchmark {
+    /// ns per run of every eBPF program, beside offcputime and runqlat.
+    Programs(programs::Options),
+    /// The ship's events per second, with and without the deep dive.
+    Throughput(throughput::Options),
+}
+
+/// The results, as `--json` writes them.
+#[derive(Debug, Default, Serialize)]
+struct Results {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    programs: Option<programs::Results>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    throughput: Option<throughput::Results>,
+}
+
+/// Measures what was asked for, prints it as tables, and writes it as JSON.
+pub fn run(options: &Options, consent: &Consent) -> Result<()> {
+    host::prepare(&TOOLS, consent)?;
+    let _live = gate::bpf()?;
+    shell::heading("building the reference ship and profile");
+    shell::run(&mut workspace::ship_build())?;
+    shell::run(&mut workspace::profile_build())?;
+    let all = [
+        Benchmark::Programs(programs::Options::default()),
+        Benchmark::Throughput(throughput::Options::default()),
+    ];
+    let asked = options.benchmark;
+    let mut results = Results::default();
+    for benchmark in asked.as_ref().map_or(&all[..], std::slice::from_ref) {
+        match benchmark {
+            Benchmark::Programs(options) => {
+                let found = programs::run(*options)?;
+                print!("{}", found.table());
+                results.programs = Some(found);
+            }
+            Benchmark::Throughput(options) => {
+                let found = throughput::run(*options)?;
+                print!("{}", found.table());
+                results.throughput = Some(found);
+            }
+        }
+    }
+    let Some(path) = &options.json else {
+        return Ok(());
+    };
+    let mut text = serde_json::to_string_pretty(&results)?;
+    text.push('\n');
+    fs::write(path, text).with_context(|| format!("could not write {}", path.display()))
+}
