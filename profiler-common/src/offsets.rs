@@ -22,6 +22,8 @@ shared! {
         pub task_stack: u32,
         /// `task_struct.comm`.
         pub task_comm: u32,
+        /// `task_struct.se.sum_exec_runtime`.
+        pub task_sum_exec: u32,
         /// Number of the syscall in the saved registers (`pt_regs.orig_ax`, `.syscallno`).
         pub regs_syscall: u32,
         /// Size of `pt_regs`.

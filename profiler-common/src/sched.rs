@@ -88,6 +88,10 @@ shared! {
         pub blocked_ns: u64,
         /// Times it came onto a CPU inside the window.
         pub switches: u64,
+        /// Of these, how many were noticed only when it left the CPU again.
+        pub unseen_switches: u64,
+        /// Its time on CPU by the kernel's own count when it last left one.
+        pub sum_exec_ns: u64,
         /// The wait that is open, or was the last.
         pub wait: WaitRecord,
         /// Its stacks: user frames, then kernel frames right behind them.

@@ -13,6 +13,7 @@ pub static OFFSETS: Offsets = Offsets {
     task_state: ABSENT,
     task_stack: ABSENT,
     task_comm: ABSENT,
+    task_sum_exec: ABSENT,
     regs_syscall: ABSENT,
     regs_bytes: ABSENT,
     has_task_pt_regs: 0,
@@ -95,6 +96,14 @@ impl Task {
     pub fn state(self) -> u32 {
         // SAFETY: a tracepoint's argument.
         unsafe { load(self.0, offset!(task_state)) }
+    }
+
+    /// Its time on CPU so far, by the kernel's own count (ns). Up to date when it has just been taken
+    /// off the CPU.
+    #[inline(always)]
+    pub fn sum_exec_ns(self) -> u64 {
+        // SAFETY: a tracepoint's argument.
+        unsafe { load(self.0, offset!(task_sum_exec)) }
     }
 
     /// Its name.

@@ -78,6 +78,17 @@ fn reports_are_the_golden_ones() {
 }
 
 #[test]
+fn the_readme_shows_a_real_screen() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = fs::read_to_string(readme).expect("a README");
+    let screen = fs::read_to_string(directory("golden").join("disk.txt")).expect("a golden report");
+    assert!(
+        readme.contains(&screen),
+        "copy golden/disk.txt into README.md"
+    );
+}
+
+#[test]
 fn the_same_capture_gives_the_same_bytes() {
     for (name, bytes) in captures() {
         let once = || {

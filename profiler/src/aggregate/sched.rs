@@ -37,6 +37,8 @@ pub struct ThreadSummary {
     pub unexplained_ns: u64,
     /// How often it came onto a CPU.
     pub switches: u64,
+    /// Of these, how many the kernel's tracepoint did not tell; their time is from its own count.
+    pub unseen_switches: u64,
 }
 
 /// All of a thread's waits for one reason.
@@ -155,6 +157,7 @@ impl Budget {
                 waits: Vec::new(),
                 unexplained_ns: 0,
                 switches: 0,
+                unseen_switches: 0,
             },
             end_ktime_ns: end,
         })
@@ -167,6 +170,7 @@ impl Budget {
             summary.run_queue_ns = sums.woken_ns + sums.preempted_ns;
             summary.preempted_ns = sums.preempted_ns;
             summary.switches = sums.switches;
+            summary.unseen_switches = sums.unseen_switches;
         }
         let own = capture
             .totals

@@ -59,7 +59,9 @@ pub struct Attribution {
     pub idle_ns: u64,
     /// The rest, by leaf. Sums to `wall_ns - idle_ns`.
     pub parts: BTreeMap<Leaf, Part>,
-    /// The largest share of one thread's wall time that it neither idled nor computed.
+    /// The largest share of the wall time that king, mars, or the commit workers neither idled nor
+    /// computed. The workers count as one: vere has only one commit under way at a time
+    /// (`pkg/vere/disk.c`), which any of them may do.
     pub worst_stall_ratio: f64,
     /// The largest share of one thread's wall time on CPU.
     pub worst_on_cpu_ratio: f64,
@@ -84,6 +86,20 @@ impl Attribution {
     pub fn cause_ns(&self, cause: Cause) -> u64 {
         let parts = self.parts.iter().filter(|(leaf, _)| leaf.cause() == cause);
         parts.map(|(_, part)| part.total_ns).sum()
+    }
+
+    /// Whether a thread computed nearly all the time, so that computing is what holds the ship up.
+    pub fn is_saturated(&self) -> bool {
+        self.worst_on_cpu_ratio >= SATURATED_RATIO
+    }
+
+    /// Time of a cause that held the ship up.
+    pub fn stalling_ns(&self, cause: Cause) -> u64 {
+        let computing = match cause {
+            Cause::Cpu if !self.is_saturated() => self.leaf_ns(Leaf::Computing),
+            _ => 0,
+        };
+        self.cause_ns(cause) - computing
     }
 
     /// Busy time without computing.
@@ -118,18 +134,27 @@ pub fn attribute(capture: &Capture, summaries: &Summaries) -> Attribution {
         .iter()
         .map(|thread| thread.run_queue_ns)
         .sum();
+    let mut stalls: BTreeMap<Role, (u64, u64)> = BTreeMap::new();
     for thread in threads {
         // The kernel says how long the group was throttled, not which thread: by their waits.
         let share = ratio(thread.run_queue_ns, run_queue_ns);
         let throttled = ((throttled_ns as f64 * share) as u64).min(thread.run_queue_ns);
-        attribution.add_thread(capture, thread, throttled);
+        let stalled_ns = attribution.add_thread(capture, thread, throttled);
+        let (of_role_ns, wall_ns) = stalls.entry(thread.role).or_default();
+        *of_role_ns += stalled_ns;
+        *wall_ns = thread.wall_ns.max(*wall_ns);
     }
+    attribution.worst_stall_ratio = stalls
+        .values()
+        .map(|(stalled_ns, wall_ns)| ratio(*stalled_ns, *wall_ns))
+        .fold(0.0, f64::max);
     attribution.behind = behind(capture);
     attribution
 }
 
 impl Attribution {
-    fn add_thread(&mut self, capture: &Capture, thread: &ThreadSummary, throttled_ns: u64) {
+    /// Charges a thread's time. Returns how much of it was neither idle nor on CPU.
+    fn add_thread(&mut self, capture: &Capture, thread: &ThreadSummary, throttled_ns: u64) -> u64 {
         let mut idle_ns = 0;
         self.wall_ns += thread.accounted_ns();
         self.add(Leaf::Computing, thread.on_cpu_ns, None);
@@ -153,12 +178,10 @@ impl Attribution {
             }
         }
         self.idle_ns += idle_ns;
-        let busy = thread.accounted_ns() - idle_ns;
-        let stall = ratio(busy.saturating_sub(thread.on_cpu_ns), thread.wall_ns);
-        self.worst_stall_ratio = self.worst_stall_ratio.max(stall);
         self.worst_on_cpu_ratio = self
             .worst_on_cpu_ratio
             .max(ratio(thread.on_cpu_ns, thread.wall_ns));
+        thread.accounted_ns() - idle_ns - thread.on_cpu_ns
     }
 
     fn add(&mut self, leaf: Leaf, ns: u64, waits: Option<&Histogram>) {

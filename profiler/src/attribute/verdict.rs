@@ -3,10 +3,13 @@
 //! Shares mean nothing while nothing hurts. As long as the capture does not know the ship's
 //! events (their p95 is the proper floor), a ship is taken for healthy if all of this holds:
 //!
-//! - no thread of king, mars and commit worker stalled (neither idle nor on CPU) for 10 % of its
-//!   time or more;
+//! - neither king, nor mars, nor the commit workers together stalled (neither idle nor on CPU) for
+//!   10 % of the time or more;
 //! - fewer than three of their waits lasted 100 ms or more;
 //! - none was on CPU for 90 % of its time or more.
+//!
+//! A ship that stalled gets the cause that held it up longest. Computing is its work and holds nothing
+//! up, unless a thread was saturated with it.
 //!
 //! A ship below that floor, but with fewer than 20 events, had too little to do to be judged.
 
@@ -14,7 +17,7 @@ use serde::Serialize;
 
 use super::{Attribution, Cause};
 
-/// Share of a thread's time from which on its stalls count.
+/// Share of the time from which on stalls of king, mars, or the commit workers count.
 pub const HEALTHY_STALL_RATIO: f64 = 0.10;
 /// A wait that is felt: the same 100 ms below which the p95 of a healthy ship's events lies.
 pub const LONG_WAIT_NS: u64 = 100_000_000;
@@ -48,12 +51,12 @@ pub fn judge(
 ) -> (VerdictKind, Option<Cause>) {
     let stalled = attribution.worst_stall_ratio >= HEALTHY_STALL_RATIO
         || attribution.long_waits() >= LONG_WAITS
-        || attribution.worst_on_cpu_ratio >= SATURATED_RATIO;
+        || attribution.is_saturated();
     if stalled {
         let heaviest = Cause::ALL
             .into_iter()
             .rev()
-            .max_by_key(|c| attribution.cause_ns(*c));
+            .max_by_key(|c| attribution.stalling_ns(*c));
         return (VerdictKind::Stalled, heaviest);
     }
     if severe {

@@ -43,6 +43,7 @@ pub fn resolve(btf: &Btf) -> Result<Offsets, MissingField> {
         task_state,
         task_stack: need("task_struct", "stack")?,
         task_comm: need("task_struct", "comm")?,
+        task_sum_exec: need("task_struct", "se.sum_exec_runtime")?,
         regs_syscall,
         regs_bytes: btf.size_of("pt_regs").ok_or(MissingField {
             structure: "pt_regs",

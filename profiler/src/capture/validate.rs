@@ -52,6 +52,7 @@ fn totals(totals: &Totals) -> Result<(), FileError> {
                     t.preempted_ns,
                     t.blocked_ns,
                     t.switches,
+                    t.unseen_switches,
                 ]) && times(&[t.since_ktime_ns, t.born_ktime_ns, t.exited_ktime_ns])
             }),
     )?;

@@ -256,6 +256,7 @@ fn thread_budget(
         blocked,
         unexplained_ns: thread.unexplained_ns,
         switches: thread.switches,
+        unseen_switches: thread.unseen_switches,
         samples: samples.map_or(0, |(_, count)| *count),
         kernel: super::checks::kernel_sums(capture, thread.thread.tid),
     }

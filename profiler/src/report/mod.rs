@@ -202,6 +202,8 @@ pub struct ThreadBudget {
     pub unexplained_ns: u64,
     /// Times it came onto a CPU.
     pub switches: u64,
+    /// Of these, those that the kernel's tracepoint did not tell; their time is from its own count.
+    pub unseen_switches: u64,
     /// CPU samples taken of it.
     pub samples: u64,
     /// What the kernel's own counters say of the same time; nothing for a thread that ended.

@@ -40,7 +40,8 @@ pub fn verdict(kind: VerdictKind, cause: Option<Cause>, facts: &Facts<'_>) -> St
             )
         }
         _ => format!(
-            "Nothing is wrong. No thread was held up for {} of its time, and {}.",
+            "Nothing is wrong. King, mars and commit workers were each held up for less than {} of \
+             the time, and {}.",
             percent(HEALTHY_STALL_RATIO).replace(".0", ""),
             long_waits(facts.attribution.long_waits())
         ),
@@ -72,7 +73,14 @@ fn long_waits(waits: u64) -> String {
 
 fn stalled(cause: Cause, facts: &Facts<'_>) -> String {
     let share = facts.shares.iter().find(|share| share.cause == cause);
-    let (ratio, heaviest) = share.map_or((0.0, None), |share| (share.ratio, share.parts.first()));
+    let is_work = |leaf| leaf == Leaf::Computing && !facts.attribution.is_saturated();
+    let (ratio, heaviest) = share.map_or((0.0, None), |share| {
+        // The parts are in order, the heaviest first.
+        (
+            share.ratio,
+            share.parts.iter().find(|part| !is_work(part.leaf)),
+        )
+    });
     let share = percent(ratio);
     let wall = facts.meta.clocks.duration_ns();
     let Some(part) = heaviest else {

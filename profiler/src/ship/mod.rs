@@ -14,6 +14,7 @@ mod role;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod version;
 
 pub use arguments::{Command, Generation, MarsConfig, RuntimeFlags};
 pub use discover::{Selector, discover};
@@ -48,7 +49,7 @@ pub struct Ship {
     pub booting: bool,
     /// The ship's name, where it can be told from outside.
     pub name: Option<ShipName>,
-    /// Version of the mars executable, where a file name states it; never guessed.
+    /// Version of the vere that runs, where its files state it; never guessed.
     pub version: Option<String>,
     /// The pier, as the ship and as this host see it.
     pub pier: PierPaths,

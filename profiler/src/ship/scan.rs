@@ -8,9 +8,9 @@ use procfs_core::process::Stat;
 
 use super::arguments::{Command, MarsArguments, command, king_pier_candidates};
 use super::pier::{PierPaths, from_open_files, is_pier_inside, resolve_inside};
-use super::{DiscoverError, Generation, Ship, ShipProcess, ShipThread, is_dead, name};
+use super::{DiscoverError, Generation, Ship, ShipProcess, ShipThread, is_dead, name, version};
 use crate::host::process::{FileId, Process, threads};
-use crate::host::{ReadError, Reading, Roots, entry_names, net};
+use crate::host::{ReadError, Reading, Roots, net};
 
 /// Every ship that runs on this host, by process id of the king. Processes that end while they are
 /// read are left out; so is everything that is no ship.
@@ -177,7 +177,7 @@ fn assemble(
         .and_then(|maps| name::from_spin_stack(&maps))
         .or_else(|| name::from_directory(inside));
     let mut ship = Ship {
-        version: version(newest, &pier.reachable),
+        version: version::version(newest, &pier.reachable),
         name,
         generation: arguments.map_or(Generation::Unknown, |arguments| arguments.generation),
         booting: arguments.is_some_and(|arguments| arguments.booting),
@@ -211,28 +211,6 @@ fn ship_process(process: &Process, stat: Stat) -> ShipProcess {
         executable: process.executable().into(),
         namespace_tgids,
     }
-}
-
-/// The version in the executable's file name, `vere-v4.6-linux-x86_64`. `.run` is a hard link to
-/// such a file in `.bin/<pace>` (vere `pkg/vere/king.c`, `u3_king_vere`).
-fn version(process: &Process, pier: &Path) -> Option<String> {
-    let executable = process.executable().ok()?;
-    let of_name = |name: &str| {
-        let version = name.strip_prefix("vere-v")?.split('-').next()?;
-        let version = version.trim_end_matches(" (deleted)");
-        (!version.is_empty()).then(|| version.to_owned())
-    };
-    if let Some(version) = executable.file_name()?.to_str().and_then(of_name) {
-        return Some(version);
-    }
-    let id = FileId::of(&process.path("exe")).ok()?;
-    let binaries = pier.join(".bin");
-    entry_names(&binaries).ok()?.iter().find_map(|pace| {
-        let directory = binaries.join(pace);
-        entry_names(&directory).ok()?.iter().find_map(|file| {
-            (FileId::of(&directory.join(file)).ok()? == id).then(|| of_name(file.to_str()?))?
-        })
-    })
 }
 
 fn in_container(roots: &Roots, king: &Process) -> Reading<bool> {

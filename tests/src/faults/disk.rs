@@ -31,9 +31,19 @@ pub struct LoopDisk {
 }
 
 impl LoopDisk {
-    /// Makes and mounts one of `bytes`.
+    /// Makes and mounts one of `bytes`, whose image lies on this machine's disk.
     pub fn new(bytes: u64) -> Result<Self> {
-        let scratch = Scratch::new("disk")?;
+        // Direct, so that what the ship writes reaches the image's disk in the ship's name and is
+        // throttled there; through the page cache it would not be.
+        Self::make(Scratch::new("disk")?, bytes, "on")
+    }
+
+    /// The same with its image in memory: what else this machine writes does not hold it up.
+    pub fn in_memory(bytes: u64) -> Result<Self> {
+        Self::make(Scratch::in_memory("disk")?, bytes, "off")
+    }
+
+    fn make(scratch: Scratch, bytes: u64, direct_io: &str) -> Result<Self> {
         let image = scratch.path().join("image");
         let mount_point = scratch.path().join("mnt");
         fs::create_dir(&mount_point).map_err(Error::path("create", &mount_point))?;
@@ -52,10 +62,9 @@ impl LoopDisk {
                 "lazy_itable_init=0,lazy_journal_init=0",
             ])
             .arg(&image))?;
-        // Direct, so that what the ship writes reaches the image's disk in the ship's name and is
-        // throttled there; through the page cache it would not be.
         let device = run(Command::new("losetup")
-            .args(["--find", "--show", "--direct-io=on"])
+            .args(["--find", "--show"])
+            .arg(format!("--direct-io={direct_io}"))
             .arg(&image))?;
         let device = String::from_utf8_lossy(&device).trim().to_owned();
         let mounted = run(Command::new("mount").arg(&device).arg(&mount_point));

@@ -143,10 +143,19 @@ pub fn names_in(directory: &Path) -> Vec<String> {
 pub struct Report(pub Value);
 
 impl Report {
-    /// The deep dive of a pier. It must be whole, and its sums must be exact.
-    pub fn of_pier(pier: &Path, seconds: u64) -> Self {
-        let outcome = Profile::deep_dive(pier, seconds).json().run().unwrap();
+    /// The deep dive of a pier. It must be whole, and its sums must be exact. With `RECORD_CAPTURES`
+    /// set, its capture becomes the fixture of that name.
+    pub fn of_scene(name: &str, pier: &Path, seconds: u64) -> Self {
+        let home = Scratch::new("scene").unwrap();
+        let output = home.path().join("run");
+        let profile = Profile::deep_dive(pier, seconds).json().output(&output);
+        let outcome = profile.run().unwrap();
         assert_eq!(outcome.code(), Some(DONE), "{}", outcome.stderr);
+        if std::env::var_os("RECORD_CAPTURES").is_some() {
+            let fixtures = workspace::root().join("profiler/tests/fixtures");
+            let fixture = fixtures.join(name).with_extension("capture");
+            fs::copy(output.join("capture"), fixture).unwrap();
+        }
         let report = Self::of(&outcome);
         assert_eq!(report.strings("incomplete"), [""; 0]);
         assert_eq!(report.0["window"]["ended"], "time_is_up");

@@ -24,7 +24,7 @@ fn slow_disk_is_the_disks_fault() {
         write: Some(40),
     };
     let _slow = SlowDisk::start(&disk, limits, &ship.pids()).unwrap();
-    let report = Report::of_pier(ship.pier(), SECONDS);
+    let report = Report::of_scene("disk", ship.pier(), SECONDS);
     assert_eq!(report.verdict(), ("stalled", Some("disk")), "{report}");
     assert!(report.leaf_ratio("log_commit") > 0.5, "{report}");
     assert!(report.sentence().starts_with("Disk. "), "{report}");
@@ -41,7 +41,7 @@ fn cpu_hogs_are_the_cpus_fault() {
     };
     let ship = busy_ship();
     let _hogs = CpuHogs::start(2, &ship.ship.pids()).unwrap();
-    let report = Report::of_pier(ship.ship.pier(), SECONDS);
+    let report = Report::of_scene("cpu", ship.ship.pier(), SECONDS);
     assert_eq!(report.verdict(), ("stalled", Some("cpu")), "{report}");
     assert!(report.leaf_ratio("run_queue") > 0.3, "{report}");
     assert_eq!(report.leaf_ratio("throttled"), 0.0, "{report}");
@@ -68,7 +68,7 @@ fn used_up_quota_is_the_cpus_fault() {
     let ship = busy_ship();
     let quota = CpuQuota::start(20, &ship.ship.pids()).unwrap();
     let before = quota.throttled().unwrap();
-    let report = Report::of_pier(ship.ship.pier(), SECONDS);
+    let report = Report::of_scene("quota", ship.ship.pier(), SECONDS);
     let after = quota.throttled().unwrap();
     assert!(after > before, "the quota was not used up");
     assert_eq!(report.verdict(), ("stalled", Some("cpu")), "{report}");
@@ -94,7 +94,7 @@ fn lost_datagrams_are_the_fault_of_ames() {
         bursts: Some(50),
     };
     let _peer = peer.start(ship.ship.udp_port()).unwrap();
-    let report = Report::of_pier(ship.ship.pier(), SECONDS);
+    let report = Report::of_scene("ames", ship.ship.pier(), SECONDS);
     assert_eq!(report.verdict(), ("finding", Some("ames")), "{report}");
     let drops = report.finding("udp-drops").unwrap();
     assert_eq!(drops["severity"], "severe", "{report}");
@@ -110,8 +110,9 @@ fn undisturbed_ship_is_healthy() {
     let Some(_live) = gate::need_bpf() else {
         return;
     };
-    let ship = ShipOptions::default().start().unwrap();
-    let report = Report::of_pier(ship.pier(), SECONDS);
+    let disk = LoopDisk::in_memory(256 << 20).unwrap();
+    let ship = ShipOptions::default().start_in(disk.path()).unwrap();
+    let report = Report::of_scene("healthy", ship.pier(), SECONDS);
     assert_eq!(report.verdict(), ("healthy", None), "{report}");
     assert!(
         report.sentence().starts_with("Nothing is wrong."),

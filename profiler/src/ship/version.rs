@@ -1,0 +1,95 @@
+//! The version of vere that runs a ship, where its files state it; never guessed.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+use crate::host::entry_names;
+use crate::host::process::{FileId, Process};
+
+/// Longest version that is taken for one.
+const MAX_BYTES: u64 = 32;
+
+/// Version of the vere that `process` runs on the pier.
+pub fn version(process: &Process, pier: &Path) -> Option<String> {
+    of_executable(process, pier).or_else(|| of_newest_epoch(&pier.join(".urb/log")))
+}
+
+/// The version in the executable's file name, `vere-v4.6-linux-x86_64`. `.run` is a hard link to
+/// such a file in `.bin/<pace>` (vere `pkg/vere/king.c`, `u3_king_vere`).
+fn of_executable(process: &Process, pier: &Path) -> Option<String> {
+    let executable = process.executable().ok()?;
+    let of_name = |name: &str| {
+        let version = name.strip_prefix("vere-v")?.split('-').next()?;
+        let version = version.trim_end_matches(" (deleted)");
+        (!version.is_empty()).then(|| version.to_owned())
+    };
+    if let Some(version) = executable.file_name()?.to_str().and_then(of_name) {
+        return Some(version);
+    }
+    let id = FileId::of(&process.path("exe")).ok()?;
+    let binaries = pier.join(".bin");
+    entry_names(&binaries).ok()?.iter().find_map(|pace| {
+        let directory = binaries.join(pace);
+        entry_names(&directory).ok()?.iter().find_map(|file| {
+            (FileId::of(&directory.join(file)).ok()? == id).then(|| of_name(file.to_str()?))?
+        })
+    })
+}
+
+/// The version in `vere.txt` of the newest epoch: at its start a vere begins a new epoch if that is
+/// not its own (vere `pkg/vere/disk.c`, `u3_disk_init`).
+fn of_newest_epoch(log: &Path) -> Option<String> {
+    let names = entry_names(log).ok()?;
+    let epochs = names.iter().filter_map(|name| {
+        let number: u64 = name.to_str()?.strip_prefix("0i")?.parse().ok()?;
+        Some((number, name))
+    });
+    let (_, newest) = epochs.max()?;
+    // The pier is another user's: its files may be anything, a pipe that never ends too.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(log.join(newest).join("vere.txt"))
+        .ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut text = String::new();
+    file.take(MAX_BYTES + 1).read_to_string(&mut text).ok()?;
+    let version = text.trim();
+    let is_version = version.starts_with(|c: char| c.is_ascii_digit())
+        && text.len() as u64 <= MAX_BYTES
+        && version
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+'));
+    is_version.then(|| version.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_epoch_names_the_version() {
+        let log = tempfile::tempdir().unwrap();
+        assert_eq!(of_newest_epoch(log.path()), None);
+        for (epoch, text) in [("0i0", "4.4"), ("0i99", "4.5\n"), ("0i100", "4.6")] {
+            std::fs::create_dir(log.path().join(epoch)).unwrap();
+            std::fs::write(log.path().join(epoch).join("vere.txt"), text).unwrap();
+        }
+        assert_eq!(of_newest_epoch(log.path()).as_deref(), Some("4.6"));
+        let newest = log.path().join("0i100/vere.txt");
+        for text in ["", "root:x:0:0", &"4".repeat(40)] {
+            std::fs::write(&newest, text).unwrap();
+            assert_eq!(of_newest_epoch(log.path()), None, "{text:?}");
+        }
+        std::fs::remove_file(&newest).unwrap();
+        std::os::unix::fs::symlink(log.path().join("0i0/vere.txt"), &newest).unwrap();
+        assert_eq!(of_newest_epoch(log.path()), None);
+    }
+}
