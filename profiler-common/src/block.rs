@@ -6,6 +6,10 @@ use crate::{histogram, shared};
 /// Most bios of one request that a program walks.
 pub const MAX_BIOS_PER_REQUEST: u32 = 256;
 
+/// A thread's bios carry a stack at most once in this time (ns): a commit queues its pages in one
+/// burst from one place, and walking both stacks takes longer than all else that is done for a bio.
+pub const STACK_INTERVAL_NS: u64 = 1_000_000;
+
 /// Bits of `bi_opf` that say what a bio does (`REQ_OP_MASK`, `include/linux/blk_types.h`).
 pub const OP_MASK: u32 = 0xff;
 /// Read.
@@ -18,7 +22,8 @@ pub const OP_FLUSH: u32 = 2;
 pub const OP_DISCARD: u32 = 3;
 
 shared! {
-    /// A watched thread queued a bio. Its header's time is that moment. Followed by the stacks.
+    /// A watched thread queued a bio. Its header's time is that moment. Followed by the stacks; without
+    /// any, they are as those of the thread's bio before ([`STACK_INTERVAL_NS`]).
     pub struct BioRecord {
         /// Kind, time, thread.
         pub header: RecordHeader,

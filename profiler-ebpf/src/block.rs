@@ -11,12 +11,13 @@ use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
 use aya_ebpf::programs::BtfTracePointContext;
 use core::ffi::c_void;
 use profiler_common::block::{
-    Bio, BioDoneRecord, BioRecord, BioScratch, BlockKey, BlockTotals, MAX_BIOS_PER_REQUEST, OP_MASK,
+    Bio, BioDoneRecord, BioRecord, BioScratch, BlockKey, BlockTotals, MAX_BIOS_PER_REQUEST,
+    OP_MASK, STACK_INTERVAL_NS,
 };
 use profiler_common::histogram;
 use profiler_common::loss as reason;
 use profiler_common::offsets::ABSENT;
-use profiler_common::record::{KIND_BIO, KIND_BIO_DONE, RecordHeader};
+use profiler_common::record::{KIND_BIO, KIND_BIO_DONE, RecordHeader, StackLengths};
 
 use crate::atomic;
 use crate::kernel::{offset, read};
@@ -37,6 +38,10 @@ static BLOCK_NEW_TOTALS: Array<BlockTotals> = Array::with_max_entries(1, 0);
 /// Where a record is built.
 #[map]
 static BLOCK_SCRATCH: PerCpuArray<BioScratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// When each thread's last bio with a stack was recorded. Where it is full, every bio has one.
+#[map]
+static BLOCK_STACK_TIMES: HashMap<u32, u64> = HashMap::with_max_entries(1024, 0);
 
 /// How many watched bios are under way. While none is, other tasks' requests cost one load.
 #[map]
@@ -121,11 +126,18 @@ fn try_block_bio_queue(ctx: &BtfTracePointContext, tgid: u32, tid: u32) -> Optio
         count_under_way(-1);
         return None;
     }
+    // SAFETY: copied at once; the entry is changed by this thread alone.
+    let stack_ktime_ns = unsafe { BLOCK_STACK_TIMES.get(tid) }.copied().unwrap_or(0);
+    let with_stack = now - stack_ktime_ns >= STACK_INTERVAL_NS;
     let scratch = BLOCK_SCRATCH.get_ptr_mut(0)?;
     // SAFETY: this CPU's scratch. A program of this kind is not entered again on the same CPU
     // (the kernel refuses recursion), and preemption is off.
     unsafe {
-        let lengths = stack::take(ctx.as_ptr(), &raw mut (*scratch).frames);
+        let lengths = if with_stack {
+            stack::take(ctx.as_ptr(), &raw mut (*scratch).frames)
+        } else {
+            StackLengths::NONE
+        };
         (*scratch).record = BioRecord {
             header: RecordHeader {
                 ktime_ns: now,
@@ -145,6 +157,8 @@ fn try_block_bio_queue(ctx: &BtfTracePointContext, tgid: u32, tid: u32) -> Optio
         let bytes = core::slice::from_raw_parts(scratch.cast::<u8>(), size);
         if RECORDS.output::<[u8]>(bytes, NO_WAKEUP).is_err() {
             loss::count(reason::BIO_RECORD);
+        } else if with_stack {
+            let _ = BLOCK_STACK_TIMES.insert(tid, now, 0);
         }
     }
     Some(())

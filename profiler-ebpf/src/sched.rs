@@ -219,7 +219,9 @@ unsafe fn unseen_run(thread: *mut Thread, tid: u32, sum_exec_ns: u64, now: u64, 
     // SAFETY: by the contract.
     unsafe {
         let inside_ns = window.part((*thread).since_ktime_ns, now);
-        let ran_ns = sum_exec_ns.saturating_sub((*thread).sum_exec_ns).min(inside_ns);
+        let ran_ns = sum_exec_ns
+            .saturating_sub((*thread).sum_exec_ns)
+            .min(inside_ns);
         let waited_ns = inside_ns - ran_ns;
         (*thread).on_cpu_ns += ran_ns;
         let counts = window.holds(now);

@@ -72,14 +72,7 @@ pub fn fold(
             }
         }
         StackKind::BlockIo => {
-            let stacks: BTreeMap<(ThreadId, u64), &Stack> = capture
-                .events
-                .iter()
-                .filter_map(|event| match event {
-                    Event::Bio(bio) => Some(((bio.thread, bio.queued_ktime_ns), &bio.stack)),
-                    _ => None,
-                })
-                .collect();
+            let stacks = block_stacks(&capture.events);
             let none = Stack::default();
             for event in &capture.events {
                 let Event::BioDone(done) = event else {
@@ -99,6 +92,23 @@ pub fn fold(
         }
     }
     folded
+}
+
+/// The stack that each block I/O was queued from, by thread and time. One that came without a stack
+/// has that of the thread's I/O before (`profiler_common::block::STACK_INTERVAL_NS`).
+fn block_stacks(events: &[Event]) -> BTreeMap<(ThreadId, u64), &Stack> {
+    let mut last: BTreeMap<ThreadId, &Stack> = BTreeMap::new();
+    let mut stacks = BTreeMap::new();
+    for event in events {
+        let Event::Bio(bio) = event else { continue };
+        if !bio.stack.is_empty() {
+            last.insert(bio.thread, &bio.stack);
+        }
+        if let Some(stack) = last.get(&bio.thread) {
+            stacks.insert((bio.thread, bio.queued_ktime_ns), *stack);
+        }
+    }
+    stacks
 }
 
 /// Whether a frame is where the kernel calls an eBPF program (`bpf_trace_runN`,
