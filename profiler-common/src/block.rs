@@ -83,15 +83,22 @@ shared! {
         pub dev: u32,
         /// Operation and flags.
         pub opf: u32,
+        /// Size when it was queued.
+        pub bytes: u32,
+        /// Unused.
+        pub reserved: u32,
     }
 
     /// Key of `BLOCK_TOTALS`.
     pub struct BlockKey {
         /// Process that queued.
         pub tgid: u32,
+        /// Thread that queued.
+        pub tid: u32,
         /// Device.
         pub dev: u32,
-        /// Operation, without flags.
+        /// Operation, without flags. An empty write is a flush: that is how the kernel asks for one
+        /// (`blkdev_issue_flush`, `block/blk-flush.c`).
         pub op: u32,
     }
 

@@ -12,6 +12,7 @@ pub mod block;
 pub mod cpu_clock;
 pub mod histogram;
 pub mod loss;
+pub mod memory;
 pub mod offsets;
 pub mod record;
 pub mod sched;

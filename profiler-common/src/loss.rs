@@ -23,8 +23,8 @@ pub const BLOCK_SLOT: u32 = 8;
 pub const PROCESS_SLOT: u32 = 9;
 /// A user stack could not be read.
 pub const USER_STACK: u32 = 10;
-/// A kernel stack could not be read.
-pub const KERNEL_STACK: u32 = 11;
+/// The ring buffer was full: a major fault is counted, but its place is missing.
+pub const FAULT_RECORD: u32 = 11;
 
 /// Number of reasons.
 pub const REASONS: u32 = 12;

@@ -13,6 +13,9 @@ pub const KIND_BIO_DONE: u32 = 4;
 /// [`crate::sched::TaskRecord`].
 pub const KIND_TASK: u32 = 5;
 
+/// [`crate::memory::FaultRecord`].
+pub const KIND_FAULT: u32 = 6;
+
 /// Most user frames that a record carries: the kernel's own default limit
 /// (`kernel.perf_event_max_stack`, 127).
 pub const MAX_USER_FRAMES: usize = 127;

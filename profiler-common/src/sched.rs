@@ -1,5 +1,6 @@
 //! Scheduler: each thread's time on CPU, in the run queue and blocked.
 
+use crate::memory::MemoryTotals;
 use crate::record::{RecordHeader, STACK_WORDS, StackLengths};
 use crate::{COMM_LEN, histogram, shared};
 
@@ -29,6 +30,14 @@ pub const TASK_STOPPED: u32 = 4;
 /// `syscall_nr` in a [`WaitKey`] that stands for the run queue.
 pub const RUN_QUEUE: i32 = -2;
 
+/// `syscall_nr` that stands for a page that comes back from swap.
+pub const SWAP_IN: i32 = -3;
+/// `syscall_nr` that stands for freeing memory before some can be had, or being held back at the
+/// control group's `memory.high`.
+pub const RECLAIM: i32 = -4;
+/// `syscall_nr` that stands for moving pages before a larger piece of memory can be had.
+pub const COMPACTION: i32 = -5;
+
 /// A thread was created.
 pub const TASK_FORKED: u32 = 1;
 /// A thread is about to end.
@@ -45,7 +54,8 @@ shared! {
         pub start_ktime_ns: u64,
         /// When it was put into the run queue, waiting for a CPU; 0 if it had been preempted.
         pub woken_ktime_ns: u64,
-        /// Syscall it was blocked in; `arch::NO_SYSCALL` for a page fault.
+        /// Syscall it was blocked in; `arch::NO_SYSCALL` for a page fault that reads a file, or one of the
+        /// numbers above.
         pub syscall_nr: i32,
         /// One of the `TASK_…` states that it left the CPU in.
         pub task_state: u32,
@@ -92,6 +102,20 @@ shared! {
         pub unseen_switches: u64,
         /// Its time on CPU by the kernel's own count when it last left one.
         pub sum_exec_ns: u64,
+        /// When its last major fault with a stack was recorded.
+        pub fault_stack_ktime_ns: u64,
+        /// Time blocked for pages since its last major fault was recorded.
+        pub fault_wait_ns: u64,
+        /// Major faults since one was recorded.
+        pub faults_unrecorded: u64,
+        /// When it began to free memory.
+        pub work_ktime_ns: u64,
+        /// One of `memory::WORK_…`: what the kernel makes it do now.
+        pub work: u32,
+        /// Unused.
+        pub reserved: u32,
+        /// What memory cost it.
+        pub memory: MemoryTotals,
         /// The wait that is open, or was the last.
         pub wait: WaitRecord,
         /// Its stacks: user frames, then kernel frames right behind them.
@@ -102,7 +126,8 @@ shared! {
     pub struct WaitKey {
         /// Thread that waited.
         pub tid: u32,
-        /// Syscall it was in, `arch::NO_SYSCALL`, or [`RUN_QUEUE`].
+        /// Syscall it was in, `arch::NO_SYSCALL`, [`RUN_QUEUE`], [`SWAP_IN`], [`RECLAIM`] or
+        /// [`COMPACTION`].
         pub syscall_nr: i32,
         /// One of the `TASK_…` states.
         pub task_state: u32,

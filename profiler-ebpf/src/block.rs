@@ -12,7 +12,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use core::ffi::c_void;
 use profiler_common::block::{
     Bio, BioDoneRecord, BioRecord, BioScratch, BlockKey, BlockTotals, MAX_BIOS_PER_REQUEST,
-    OP_MASK, STACK_INTERVAL_NS,
+    OP_FLUSH, OP_MASK, OP_WRITE, STACK_INTERVAL_NS,
 };
 use profiler_common::histogram;
 use profiler_common::loss as reason;
@@ -27,9 +27,9 @@ use crate::{NO_WAKEUP, RECORDS, loss, ship, stack};
 #[map]
 static BLOCK_BIOS: HashMap<u64, Bio> = HashMap::with_max_entries(16_384, 0);
 
-/// Sums by process, device and operation.
+/// Sums by thread, device and operation.
 #[map]
-static BLOCK_TOTALS: HashMap<BlockKey, BlockTotals> = HashMap::with_max_entries(512, 0);
+static BLOCK_TOTALS: HashMap<BlockKey, BlockTotals> = HashMap::with_max_entries(1024, 0);
 
 /// Zeroes to begin an entry with: too large for a program's stack.
 #[map]
@@ -110,6 +110,7 @@ fn try_block_bio_queue(ctx: &BtfTracePointContext, tgid: u32, tid: u32) -> Optio
     let bio = arg(ctx, offset!(bio_queue_arg));
     let dev = device(bio)?;
     let opf = read::<u32>(bio, offset!(bio_opf))?;
+    let bytes = read::<u32>(bio, offset!(bio_size)).unwrap_or(0);
     let entry = Bio {
         queued_ktime_ns: now,
         issued_ktime_ns: 0,
@@ -117,6 +118,8 @@ fn try_block_bio_queue(ctx: &BtfTracePointContext, tgid: u32, tid: u32) -> Optio
         tid,
         dev,
         opf,
+        bytes,
+        reserved: 0,
     };
     if BLOCK_BIOS.get_ptr(bio as u64).is_none() {
         count_under_way(1);
@@ -149,7 +152,7 @@ fn try_block_bio_queue(ctx: &BtfTracePointContext, tgid: u32, tid: u32) -> Optio
             sector: read(bio, offset!(bio_sector)).unwrap_or(0),
             dev,
             opf,
-            bytes: read(bio, offset!(bio_size)).unwrap_or(0),
+            bytes,
             reserved: 0,
             stack: lengths,
         };
@@ -177,8 +180,16 @@ pub fn block_split(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn try_block_split(front: *const c_void) -> Option<()> {
     let rest = read::<u64>(front, offset!(bio_private))?;
-    // SAFETY: copied at once; an entry goes only when its bio completes, and this one has not.
-    let bio = *unsafe { BLOCK_BIOS.get(rest) }?;
+    let entry = BLOCK_BIOS.get_ptr_mut(rest)?;
+    let front_bytes = read::<u32>(front, offset!(bio_size))?;
+    // SAFETY: a live map value: an entry goes only when its bio completes, and this one has not.
+    let bio = unsafe {
+        (*entry).bytes = (*entry).bytes.saturating_sub(front_bytes);
+        Bio {
+            bytes: front_bytes,
+            ..*entry
+        }
+    };
     if BLOCK_BIOS.insert(front as u64, bio, 0).is_err() {
         loss::count(reason::BIO_SLOT);
         return None;
@@ -283,6 +294,12 @@ fn try_block_bio_done(address: u64, bytes: u32, error: i32, now: u64) -> Option<
         count_under_way(-1);
     }
     ship::window(now)?;
+    // A bio without a request is used up by now, and tells no size any more.
+    let bytes = if bio.issued_ktime_ns == 0 {
+        bio.bytes
+    } else {
+        bytes
+    };
     add(&bio, bytes, error, now);
     let record = BioDoneRecord {
         header: RecordHeader {
@@ -308,10 +325,16 @@ fn try_block_bio_done(address: u64, bytes: u32, error: i32, now: u64) -> Option<
 
 #[inline(always)]
 fn add(bio: &Bio, bytes: u32, error: i32, now: u64) -> Option<()> {
+    let op = bio.opf & OP_MASK;
     let key = BlockKey {
         tgid: bio.tgid,
+        tid: bio.tid,
         dev: bio.dev,
-        op: bio.opf & OP_MASK,
+        op: if op == OP_WRITE && bytes == 0 {
+            OP_FLUSH
+        } else {
+            op
+        },
     };
     let totals = match BLOCK_TOTALS.get_ptr_mut(key) {
         Some(totals) => totals,

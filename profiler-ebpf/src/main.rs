@@ -14,6 +14,7 @@ mod block;
 mod cpu_clock;
 mod kernel;
 mod loss;
+mod memory;
 mod sched;
 mod ship;
 mod stack;

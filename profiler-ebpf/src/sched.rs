@@ -13,19 +13,20 @@ use aya_ebpf::maps::{Array, HashMap};
 use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::debug;
 use core::ffi::c_void;
-use profiler_common::arch::waits_for_work;
+use profiler_common::arch::{NO_SYSCALL, waits_for_work};
 use profiler_common::histogram;
 use profiler_common::loss as reason;
+use profiler_common::memory::WORK_NONE;
 use profiler_common::record::{KIND_TASK, KIND_WAIT, RecordHeader, StackLengths};
 use profiler_common::sched::{
     RUN_QUEUE, STATE_BLOCKED, STATE_EXITED, STATE_ON_CPU, STATE_PREEMPTED, STATE_UNKNOWN,
-    STATE_WOKEN, TASK_EXITING, TASK_FORKED, TASK_INTERRUPTIBLE, TASK_RUNNABLE, TASK_STOPPED,
-    TASK_UNINTERRUPTIBLE, TaskRecord, Thread, WaitKey, WaitRecord, Waits,
+    STATE_WOKEN, SWAP_IN, TASK_EXITING, TASK_FORKED, TASK_INTERRUPTIBLE, TASK_RUNNABLE,
+    TASK_STOPPED, TASK_UNINTERRUPTIBLE, TaskRecord, Thread, WaitKey, WaitRecord, Waits,
 };
 use profiler_common::ship::Window;
 
 use crate::kernel::{Task, constant, offset};
-use crate::{NO_WAKEUP, RECORDS, loss, ship, stack};
+use crate::{NO_WAKEUP, RECORDS, loss, memory, ship, stack};
 
 /// State and sums of every thread of the watched processes, by host thread id.
 #[map]
@@ -53,6 +54,12 @@ const KERNEL_TASK_DEAD: u32 = 0x80;
 const KERNEL_TASK_WAKING: u32 = 0x200;
 /// `TASK_RTLOCK_WAIT` (`PREEMPT_RT`): uninterruptible as far as we are concerned.
 const KERNEL_TASK_RTLOCK: u32 = 0x1000;
+
+/// The entry of a thread, if it is there.
+#[inline(always)]
+pub fn entry(tid: u32) -> Option<*mut Thread> {
+    SCHED_THREADS.get_ptr_mut(tid)
+}
 
 /// The entry of a thread, made if it is not there.
 #[inline(always)]
@@ -174,6 +181,9 @@ fn switched_out(
         let state = (*thread).state;
         if state == STATE_ON_CPU || state == STATE_UNKNOWN {
             (*thread).on_cpu_ns += window.part((*thread).since_ktime_ns, now);
+            if (*thread).work != WORK_NONE {
+                memory::add_on_cpu(thread, now, window);
+            }
         } else {
             unseen_run(thread, prev.tid(), sum_exec_ns, now, window);
         }
@@ -203,6 +213,7 @@ fn switched_out(
         let idles = (*wait).task_state == TASK_INTERRUPTIBLE && waits_for_work((*wait).syscall_nr);
         if !idles && window.holds(now) {
             (*wait).stack = stack::take(ctx.as_ptr(), &raw mut (*thread).frames);
+            (*wait).syscall_nr = memory::blocked_for(thread, (*wait).syscall_nr);
         }
     }
     Some(())
@@ -374,6 +385,9 @@ fn try_sched_wakeup(task: Task, tgid: u32) -> Option<()> {
         }
         let blocked_ns = window.part((*thread).since_ktime_ns, now);
         (*thread).blocked_ns += blocked_ns;
+        if matches!((*thread).wait.syscall_nr, NO_SYSCALL | SWAP_IN) {
+            (*thread).fault_wait_ns += blocked_ns;
+        }
         (*thread).state = STATE_WOKEN;
         (*thread).since_ktime_ns = now;
         let wait = &raw mut (*thread).wait;
@@ -417,6 +431,7 @@ fn try_sched_process_fork(ctx: &BtfTracePointContext, parent_tgid: u32) -> Optio
         (*thread).born_ktime_ns = now;
         (*thread).since_ktime_ns = now;
         (*thread).sum_exec_ns = 0;
+        (*thread).work = WORK_NONE;
         (*thread).state = STATE_WOKEN;
     }
     record_task(child, TASK_FORKED, parent_tgid, now);

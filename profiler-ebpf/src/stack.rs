@@ -55,3 +55,12 @@ pub unsafe fn take(ctx: *mut c_void, frames: *mut [u64; STACK_WORDS]) -> StackLe
 pub fn bytes(stack: &StackLengths) -> usize {
     (stack.user_bytes as usize & USER_MASK) + (stack.kernel_bytes as usize & KERNEL_MASK)
 }
+
+/// Where the kernel part begins among the frames, and how many there are, bounded for the verifier.
+#[inline(always)]
+pub fn kernel_words(stack: &StackLengths) -> (usize, usize) {
+    (
+        (stack.user_bytes as usize & USER_MASK) / 8,
+        (stack.kernel_bytes as usize & KERNEL_MASK) / 8,
+    )
+}

@@ -1,8 +1,9 @@
-//! Block I/O by what queued it, on which device.
+//! Block I/O by what queued it, on which device. From the programs' sums, which are whole whatever
+//! record was lost.
 
 use std::collections::BTreeMap;
 
-use profiler_common::block::{OP_DISCARD, OP_FLUSH, OP_MASK, OP_READ, OP_WRITE};
+use profiler_common::block::{OP_DISCARD, OP_FLUSH, OP_READ, OP_WRITE};
 
 use super::sched::ThreadSummary;
 use crate::model::{Capture, Event, Histogram, ThreadId};
@@ -24,11 +25,9 @@ pub enum Operation {
 }
 
 impl Operation {
-    fn of(opf: u32, bytes: u64) -> Self {
-        match opf & OP_MASK {
+    fn of(op: u32) -> Self {
+        match op {
             OP_READ => Self::Read,
-            // An empty write is how the kernel sends a flush (`blkdev_issue_flush`).
-            OP_WRITE if bytes == 0 => Self::Flush,
             OP_WRITE => Self::Write,
             OP_FLUSH => Self::Flush,
             OP_DISCARD => Self::Discard,
@@ -93,42 +92,47 @@ impl BlockSummary {
 /// Sums block I/O up, in the order of role, device and operation.
 pub fn summarise(capture: &Capture, threads: &[ThreadSummary]) -> Vec<BlockSummary> {
     let roles: BTreeMap<ThreadId, Role> = threads.iter().map(|t| (t.thread, t.role)).collect();
-    let sizes: BTreeMap<(ThreadId, u64), u64> = capture
+    let mut summaries: BTreeMap<(Role, u32, Operation), BlockSummary> = BTreeMap::new();
+    for (key, totals) in &capture.totals.block {
+        let thread = ThreadId {
+            tgid: key.tgid,
+            tid: key.tid,
+        };
+        let role = roles.get(&thread).copied().unwrap_or(Role::Other);
+        let operation = Operation::of(key.op);
+        let summary = summaries
+            .entry((role, key.dev, operation))
+            .or_insert_with(|| BlockSummary::empty(role, key.dev, operation));
+        summary.count += totals.count;
+        summary.bytes += totals.bytes;
+        summary.queue_ns += totals.queue_ns;
+        summary.device_ns += totals.device_ns;
+        summary.queue.add_buckets(&totals.queue_buckets);
+        summary.device.add_buckets(&totals.device_buckets);
+        summary.errors += totals.errors;
+    }
+    summaries.into_values().collect()
+}
+
+/// Time during which at least one of the ship's bios was in a device. Unlike the sums, it counts what
+/// overlaps once; bios whose record was lost are missing.
+pub fn in_device_ns(capture: &Capture) -> u64 {
+    let mut intervals: Vec<(u64, u64)> = capture
         .events
         .iter()
         .filter_map(|event| match event {
-            Event::Bio(bio) => Some(((bio.thread, bio.queued_ktime_ns), u64::from(bio.bytes))),
+            Event::BioDone(done) => Some((
+                done.issued_ktime_ns.unwrap_or(done.queued_ktime_ns),
+                done.done_ktime_ns,
+            )),
             _ => None,
         })
         .collect();
-    let mut summaries: BTreeMap<(Role, u32, Operation), BlockSummary> = BTreeMap::new();
-    for event in &capture.events {
-        let Event::BioDone(done) = event else {
-            continue;
-        };
-        let role = roles.get(&done.thread).copied().unwrap_or(Role::Other);
-        let mut bytes = u64::from(done.bytes);
-        if bytes == 0 && done.issued_ktime_ns.is_none() {
-            // A stacked device completes bios without saying how much.
-            bytes = sizes
-                .get(&(done.thread, done.queued_ktime_ns))
-                .copied()
-                .unwrap_or(0);
-        }
-        let operation = Operation::of(done.opf, bytes);
-        let summary = summaries
-            .entry((role, done.dev, operation))
-            .or_insert_with(|| BlockSummary::empty(role, done.dev, operation));
-        let issued = done.issued_ktime_ns.unwrap_or(done.queued_ktime_ns);
-        let (queue_ns, device_ns) = (issued - done.queued_ktime_ns, done.done_ktime_ns - issued);
-        summary.count += 1;
-        summary.bytes += bytes;
-        // Saturating, as everywhere where events are added up: a file may hold any number of them.
-        summary.queue_ns = summary.queue_ns.saturating_add(queue_ns);
-        summary.device_ns = summary.device_ns.saturating_add(device_ns);
-        summary.queue.add_value(queue_ns);
-        summary.device.add_value(device_ns);
-        summary.errors += u64::from(done.error != 0);
+    intervals.sort_unstable();
+    let (mut total_ns, mut until) = (0, 0);
+    for (start, end) in intervals {
+        total_ns += end.saturating_sub(start.max(until));
+        until = until.max(end);
     }
-    summaries.into_values().collect()
+    total_ns
 }

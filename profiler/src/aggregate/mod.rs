@@ -2,6 +2,7 @@
 
 pub mod block;
 pub mod cpu_clock;
+pub mod memory;
 pub mod sched;
 pub mod stacks;
 pub mod udp;
@@ -16,6 +17,8 @@ pub struct Summaries {
     pub threads: Vec<sched::ThreadSummary>,
     /// Their block I/O.
     pub block: Vec<block::BlockSummary>,
+    /// What memory cost them.
+    pub memory: memory::MemorySummary,
     /// Their datagrams; nothing if no socket was watched.
     pub udp: Option<udp::UdpSummary>,
     /// CPU samples per thread.
@@ -28,6 +31,7 @@ pub fn aggregate(capture: &Capture) -> Summaries {
     let block = block::summarise(capture, &threads);
     Summaries {
         block,
+        memory: memory::summarise(capture, &threads),
         udp: udp::summarise(capture),
         samples: cpu_clock::samples_per_thread(&capture.events),
         threads,

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use profiler_common::memory::MemoryTotals;
 use profiler_common::sched::{
     RUN_QUEUE, STATE_BLOCKED, STATE_EXITED, STATE_ON_CPU, STATE_PREEMPTED, STATE_UNKNOWN,
-    STATE_WOKEN, TASK_INTERRUPTIBLE, TASK_STOPPED, TASK_UNINTERRUPTIBLE, Thread, Waits,
+    STATE_WOKEN, TASK_INTERRUPTIBLE, TASK_STOPPED, TASK_UNINTERRUPTIBLE, Thread, WaitKey, Waits,
 };
 
 use super::role;
@@ -35,6 +36,8 @@ pub struct ThreadSummary {
     pub waits: Vec<WaitSummary>,
     /// What is left. Not zero only if a sum was lost or the thread's state was never seen.
     pub unexplained_ns: u64,
+    /// What memory cost it.
+    pub memory: MemoryTotals,
     /// How often it came onto a CPU.
     pub switches: u64,
     /// Of these, how many the kernel's tracepoint did not tell; their time is from its own count.
@@ -62,9 +65,10 @@ pub struct WaitSummary {
 pub fn summarise(capture: &Capture) -> Vec<ThreadSummary> {
     let clocks = &capture.meta.clocks;
     let names = names(capture);
+    // When the window opened: what has not switched since has been doing the same all the time.
     let states: BTreeMap<u32, &ThreadState> = capture
         .meta
-        .thread_states
+        .thread_states_start
         .iter()
         .map(|state| (state.tid, state))
         .collect();
@@ -74,6 +78,10 @@ pub fn summarise(capture: &Capture) -> Vec<ThreadSummary> {
         .iter()
         .map(|(tid, thread)| (*tid, thread))
         .collect();
+    let mut waits: BTreeMap<u32, Vec<(&WaitKey, &Waits)>> = BTreeMap::new();
+    for (key, of_key) in &capture.totals.waits {
+        waits.entry(key.tid).or_default().push((key, of_key));
+    }
     let tids: BTreeSet<u32> = kernel.keys().chain(states.keys()).copied().collect();
     let mut threads: Vec<ThreadSummary> = tids
         .into_iter()
@@ -89,7 +97,7 @@ pub fn summarise(capture: &Capture) -> Vec<ThreadSummary> {
                 &comm,
             );
             let mut budget = Budget::of(thread, comm, role, sums, clocks)?;
-            budget.add_sums(sums, capture);
+            budget.add_sums(sums, waits.get(&tid).map_or(&[], Vec::as_slice));
             budget.close(sums, state, clocks);
             Some(budget.finish())
         })
@@ -156,6 +164,7 @@ impl Budget {
                 run_queue: Histogram::default(),
                 waits: Vec::new(),
                 unexplained_ns: 0,
+                memory: MemoryTotals::NONE,
                 switches: 0,
                 unseen_switches: 0,
             },
@@ -163,21 +172,17 @@ impl Budget {
         })
     }
 
-    fn add_sums(&mut self, sums: Option<&Thread>, capture: &Capture) {
+    fn add_sums(&mut self, sums: Option<&Thread>, waits: &[(&WaitKey, &Waits)]) {
         let summary = &mut self.summary;
         if let Some(sums) = sums {
             summary.on_cpu_ns = sums.on_cpu_ns;
             summary.run_queue_ns = sums.woken_ns + sums.preempted_ns;
             summary.preempted_ns = sums.preempted_ns;
+            summary.memory = sums.memory;
             summary.switches = sums.switches;
             summary.unseen_switches = sums.unseen_switches;
         }
-        let own = capture
-            .totals
-            .waits
-            .iter()
-            .filter(|(key, _)| key.tid == summary.thread.tid);
-        for (key, waits) in own {
+        for (key, waits) in waits {
             if key.syscall_nr == RUN_QUEUE {
                 summary.run_queue.add_buckets(&waits.buckets);
             } else {

@@ -18,9 +18,11 @@ pub enum StackKind {
     OffCpu,
     /// Time of block I/O from queued to done.
     BlockIo,
+    /// Major faults, each of weight one.
+    PageFault,
 }
 
-/// Folds the stacks of one kind. Weights are nanoseconds. `thread_label` names a thread.
+/// Folds the stacks of one kind. Weights are nanoseconds, or faults. `thread_label` names a thread.
 pub fn fold(
     capture: &Capture,
     kind: StackKind,
@@ -69,6 +71,25 @@ pub fn fold(
                 let start = wait.start_ktime_ns.max(capture.meta.clocks.start_ktime_ns);
                 let leaf = Some(format!("waits in {}", wait_label(wait.syscall_nr)));
                 add(wait.thread, &wait.stack, leaf, end.saturating_sub(start));
+            }
+        }
+        StackKind::PageFault => {
+            let mut last: BTreeMap<ThreadId, &Stack> = BTreeMap::new();
+            for event in &capture.events {
+                let Event::Fault(fault) = event else { continue };
+                if !fault.stack.is_empty() {
+                    last.insert(fault.thread, &fault.stack);
+                }
+                let mappings = capture.meta.mappings.get(&fault.thread.tgid);
+                let name = mappings.and_then(|mappings| mappings.name(fault.address));
+                if let Some(stack) = last.get(&fault.thread) {
+                    add(
+                        fault.thread,
+                        stack,
+                        name.map(|name| format!("page of {name}")),
+                        fault.count,
+                    );
+                }
             }
         }
         StackKind::BlockIo => {

@@ -71,7 +71,15 @@ pub enum Leaf {
     Throttled,
     /// Pages that had been in memory and were evicted.
     PageInAfterEviction,
-    /// Waiting for changes of the memory map: dirty tracking by `mprotect`, remapping.
+    /// Pages that come back from swap.
+    SwapIn,
+    /// Freeing memory before some can be had, of the machine or of the control group.
+    Reclaim,
+    /// Moving pages before a larger piece of memory can be had.
+    Compaction,
+    /// Noting which pages of the loom are written to: signal, `mprotect` and copy.
+    DirtyTracking,
+    /// Waiting for changes of the memory map.
     MemoryMap,
     /// Sending is held up.
     SendPath,
@@ -87,7 +95,12 @@ impl Leaf {
         match self {
             Self::LogCommit | Self::Snapshot | Self::PageIn | Self::OtherFile => Cause::Disk,
             Self::Computing | Self::RunQueue | Self::Throttled => Cause::Cpu,
-            Self::PageInAfterEviction | Self::MemoryMap => Cause::Memory,
+            Self::PageInAfterEviction
+            | Self::SwapIn
+            | Self::Reclaim
+            | Self::Compaction
+            | Self::DirtyTracking
+            | Self::MemoryMap => Cause::Memory,
             Self::SendPath | Self::KingHeldUp => Cause::Ames,
             Self::Unexplained => Cause::Unexplained,
         }
@@ -104,6 +117,10 @@ impl Leaf {
             Self::RunQueue => "run queue",
             Self::Throttled => "throttled",
             Self::PageInAfterEviction => "page-in after eviction",
+            Self::SwapIn => "swap-in",
+            Self::Reclaim => "reclaim",
+            Self::Compaction => "compaction",
+            Self::DirtyTracking => "dirty tracking",
             Self::MemoryMap => "memory map",
             Self::SendPath => "send path",
             Self::KingHeldUp => "king held up",

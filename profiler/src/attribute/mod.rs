@@ -4,6 +4,7 @@
 //! mars and the commit worker did not idle is what was felt, and its parts are charged to the
 //! leaves of one tree of causes. Every nanosecond of it is in exactly one leaf.
 
+mod computing;
 mod leaf;
 mod page_in;
 mod syscall;
@@ -13,7 +14,8 @@ pub use leaf::{Cause, Leaf};
 pub use page_in::PageInRule;
 pub use syscall::syscall_name;
 pub use verdict::{
-    HEALTHY_STALL_RATIO, LONG_WAIT_NS, LONG_WAITS, MIN_EVENTS, SATURATED_RATIO, VerdictKind, judge,
+    Circumstances, HEALTHY_STALL_RATIO, LONG_WAIT_NS, LONG_WAITS, MIN_EVENTS, SATURATED_RATIO,
+    VerdictKind, judge,
 };
 
 use std::collections::BTreeMap;
@@ -46,6 +48,8 @@ pub struct Behind {
     pub comm: String,
     /// Whether it belongs to the ship itself.
     pub own: bool,
+    /// Whether it is this profiler.
+    pub profiler: bool,
     /// Time of the recorded waits that ended behind it.
     pub total_ns: u64,
 }
@@ -134,12 +138,14 @@ pub fn attribute(capture: &Capture, summaries: &Summaries) -> Attribution {
         .iter()
         .map(|thread| thread.run_queue_ns)
         .sum();
+    let upkeep = computing::shares(capture);
     let mut stalls: BTreeMap<Role, (u64, u64)> = BTreeMap::new();
     for thread in threads {
         // The kernel says how long the group was throttled, not which thread: by their waits.
         let share = ratio(thread.run_queue_ns, run_queue_ns);
         let throttled = ((throttled_ns as f64 * share) as u64).min(thread.run_queue_ns);
-        let stalled_ns = attribution.add_thread(capture, thread, throttled);
+        let shares = upkeep.get(&thread.thread);
+        let stalled_ns = attribution.add_thread(capture, thread, throttled, shares);
         let (of_role_ns, wall_ns) = stalls.entry(thread.role).or_default();
         *of_role_ns += stalled_ns;
         *wall_ns = thread.wall_ns.max(*wall_ns);
@@ -153,11 +159,18 @@ pub fn attribute(capture: &Capture, summaries: &Summaries) -> Attribution {
 }
 
 impl Attribution {
-    /// Charges a thread's time. Returns how much of it was neither idle nor on CPU.
-    fn add_thread(&mut self, capture: &Capture, thread: &ThreadSummary, throttled_ns: u64) -> u64 {
+    /// Charges a thread's time. Returns how much of it was neither idle nor computing.
+    fn add_thread(
+        &mut self,
+        capture: &Capture,
+        thread: &ThreadSummary,
+        throttled_ns: u64,
+        shares: Option<&BTreeMap<Leaf, f64>>,
+    ) -> u64 {
         let mut idle_ns = 0;
         self.wall_ns += thread.accounted_ns();
-        self.add(Leaf::Computing, thread.on_cpu_ns, None);
+        let upkeep_ns = self.add_upkeep(thread, shares);
+        self.add(Leaf::Computing, thread.on_cpu_ns - upkeep_ns, None);
         self.add(
             Leaf::RunQueue,
             thread.run_queue_ns - throttled_ns,
@@ -178,10 +191,32 @@ impl Attribution {
             }
         }
         self.idle_ns += idle_ns;
+        // Of the window, not of the thread's own time: one that has just begun is not saturated.
         self.worst_on_cpu_ratio = self
             .worst_on_cpu_ratio
-            .max(ratio(thread.on_cpu_ns, thread.wall_ns));
-        thread.accounted_ns() - idle_ns - thread.on_cpu_ns
+            .max(ratio(thread.on_cpu_ns, capture.meta.clocks.duration_ns()));
+        thread.accounted_ns() - idle_ns - (thread.on_cpu_ns - upkeep_ns)
+    }
+
+    /// Charges what of a thread's time on CPU was upkeep of memory: what the kernel made it do, by
+    /// tracepoints, and an estimate by samples. Returns the sum.
+    fn add_upkeep(&mut self, thread: &ThreadSummary, shares: Option<&BTreeMap<Leaf, f64>>) -> u64 {
+        let memory = &thread.memory;
+        let reclaim_ns = memory.reclaim_on_cpu_ns.min(thread.on_cpu_ns);
+        let compaction_ns = memory
+            .compaction_on_cpu_ns
+            .min(thread.on_cpu_ns - reclaim_ns);
+        self.add(Leaf::Reclaim, reclaim_ns, None);
+        self.add(Leaf::Compaction, compaction_ns, None);
+        let mut upkeep_ns = reclaim_ns + compaction_ns;
+        let rest_ns = thread.on_cpu_ns - upkeep_ns;
+        for (leaf, share) in shares.into_iter().flatten() {
+            let ns = ((rest_ns as f64 * share) as u64).min(thread.on_cpu_ns - upkeep_ns);
+            self.add(*leaf, ns, None);
+            self.parts.entry(*leaf).or_default().estimated = true;
+            upkeep_ns += ns;
+        }
+        upkeep_ns
     }
 
     fn add(&mut self, leaf: Leaf, ns: u64, waits: Option<&Histogram>) {
@@ -226,7 +261,8 @@ fn throttled_ns(capture: &Capture, threads: &[ThreadSummary]) -> u64 {
 
 /// Who ran before the ship's threads got their CPU, from the recorded waits.
 fn behind(capture: &Capture) -> Vec<Behind> {
-    let own = capture.meta.ship.tgids();
+    let mut own = capture.meta.ship.tgids();
+    own.extend(&capture.meta.followed_tgids);
     let mut by_task: BTreeMap<(u32, &str), u64> = BTreeMap::new();
     for event in &capture.events {
         let Event::Wait(wait) = event else { continue };
@@ -247,6 +283,7 @@ fn behind(capture: &Capture) -> Vec<Behind> {
             tgid,
             comm: comm.to_owned(),
             own: own.contains(&tgid),
+            profiler: capture.meta.own_tgid == tgid,
             total_ns,
         })
         .collect();

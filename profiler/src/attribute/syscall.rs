@@ -1,7 +1,9 @@
 //! What a blocked thread waits for, from the syscall it is in, how it sleeps, and what it is.
 
 use profiler_common::arch::NO_SYSCALL;
-use profiler_common::sched::{TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE};
+use profiler_common::sched::{
+    COMPACTION, RECLAIM, SWAP_IN, TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE,
+};
 
 use super::leaf::Leaf;
 use crate::ship::Role;
@@ -17,10 +19,14 @@ pub enum WaitClass {
     Leaf(Leaf),
 }
 
-/// Name of a syscall on an architecture; `page fault` outside of one.
+/// Name of a syscall on an architecture, or of what a thread is blocked for instead of one.
 pub fn syscall_name(architecture: &str, syscall_nr: i32) -> &'static str {
-    if syscall_nr == NO_SYSCALL {
-        return "page fault";
+    match syscall_nr {
+        NO_SYSCALL => return "page fault",
+        SWAP_IN => return "swap-in",
+        RECLAIM => return "reclaim",
+        COMPACTION => return "compaction",
+        _ => {}
     }
     let Ok(number) = usize::try_from(syscall_nr) else {
         return "?";
@@ -46,6 +52,7 @@ pub fn classify(role: Role, syscall: &str, task_state: u32) -> WaitClass {
 /// Sleeps that a signal ends: waiting for events, for other threads, for sockets.
 fn interruptible(role: Role, syscall: &str) -> WaitClass {
     match syscall {
+        "swap-in" | "reclaim" | "compaction" => uninterruptible(role, syscall),
         "epoll_wait" | "epoll_pwait" | "epoll_pwait2" | "poll" | "ppoll" | "select"
         | "pselect6" | "nanosleep" | "clock_nanosleep" => WaitClass::Idle,
         // A pool thread waits for work on a condition variable.
@@ -63,6 +70,11 @@ fn interruptible(role: Role, syscall: &str) -> WaitClass {
 fn uninterruptible(role: Role, syscall: &str) -> WaitClass {
     match syscall {
         "page fault" => WaitClass::PageIn,
+        "swap-in" => WaitClass::Leaf(Leaf::SwapIn),
+        "reclaim" => WaitClass::Leaf(Leaf::Reclaim),
+        "compaction" => WaitClass::Leaf(Leaf::Compaction),
+        // Mars calls it for each page that it writes to for the first time (vere `events.c`, u3e_fault).
+        "mprotect" if role == Role::Mars => WaitClass::Leaf(Leaf::DirtyTracking),
         "mprotect" | "mmap" | "munmap" | "mremap" | "madvise" | "brk" => {
             WaitClass::Leaf(Leaf::MemoryMap)
         }

@@ -11,6 +11,9 @@
 //! A ship that stalled gets the cause that held it up longest. Computing is its work and holds nothing
 //! up, unless a thread was saturated with it.
 //!
+//! A ship without a Nock process, or one that is built for the first time, is not up, and is told so
+//! before anything else. Where sums were lost nobody is called healthy.
+//!
 //! A ship below that floor, but with fewer than 20 events, had too little to do to be judged.
 
 use serde::Serialize;
@@ -40,15 +43,33 @@ pub enum VerdictKind {
     Healthy,
     /// Too little happened.
     TooFewEvents,
+    /// The ship computes no events: it has no Nock process, or builds itself for the first time.
+    NotUp,
+    /// Sums were lost, so nothing can be said of the whole ship.
+    CannotTell,
 }
 
-/// Judges: the kind, and the heaviest cause if the ship stalled. `severe` is whether there is a
-/// severe finding; `events` how many there were, if known.
+/// What is known beside the shares.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances {
+    /// Whether the ship's Nock process ran and was no first boot.
+    pub up: bool,
+    /// Whether there is a severe finding.
+    pub severe: bool,
+    /// Whether no sum was lost.
+    pub whole: bool,
+    /// How many events there were, if known.
+    pub events: Option<u64>,
+}
+
+/// Judges: the kind, and the heaviest cause if the ship stalled.
 pub fn judge(
     attribution: &Attribution,
-    severe: bool,
-    events: Option<u64>,
+    circumstances: Circumstances,
 ) -> (VerdictKind, Option<Cause>) {
+    if !circumstances.up {
+        return (VerdictKind::NotUp, None);
+    }
     let stalled = attribution.worst_stall_ratio >= HEALTHY_STALL_RATIO
         || attribution.long_waits() >= LONG_WAITS
         || attribution.is_saturated();
@@ -59,11 +80,97 @@ pub fn judge(
             .max_by_key(|c| attribution.stalling_ns(*c));
         return (VerdictKind::Stalled, heaviest);
     }
-    if severe {
+    if circumstances.severe {
         return (VerdictKind::Finding, None);
     }
-    match events {
+    if !circumstances.whole {
+        return (VerdictKind::CannotTell, None);
+    }
+    match circumstances.events {
         Some(events) if events < MIN_EVENTS => (VerdictKind::TooFewEvents, None),
         _ => (VerdictKind::Healthy, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Leaf, Part};
+    use super::*;
+
+    const QUIET: Circumstances = Circumstances {
+        up: true,
+        severe: false,
+        whole: true,
+        events: Some(MIN_EVENTS),
+    };
+
+    fn attribution(stall: f64, on_cpu: f64, long_waits: u64) -> Attribution {
+        let mut disk = Part {
+            total_ns: 5_000,
+            ..Part::default()
+        };
+        for _ in 0..long_waits {
+            disk.waits.add_value(LONG_WAIT_NS * 11 / 10);
+        }
+        let computing = Part {
+            total_ns: 90_000,
+            ..Part::default()
+        };
+        Attribution {
+            wall_ns: 95_000,
+            parts: [(Leaf::LogCommit, disk), (Leaf::Computing, computing)].into(),
+            worst_stall_ratio: stall,
+            worst_on_cpu_ratio: on_cpu,
+            ..Attribution::default()
+        }
+    }
+
+    fn kind(stall: f64, on_cpu: f64, long_waits: u64) -> (VerdictKind, Option<Cause>) {
+        judge(&attribution(stall, on_cpu, long_waits), QUIET)
+    }
+
+    #[test]
+    fn each_limit_is_where_it_is_said_to_be() {
+        let healthy = (VerdictKind::Healthy, None);
+        assert_eq!(kind(0.099, 0.899, 2), healthy);
+        let disk = (VerdictKind::Stalled, Some(Cause::Disk));
+        assert_eq!(kind(0.10, 0.0, 0), disk);
+        assert_eq!(kind(0.0, 0.0, 3), disk);
+    }
+
+    #[test]
+    fn computing_is_a_cause_only_when_it_fills_a_cpu() {
+        assert_eq!(
+            kind(0.10, 0.90, 0),
+            (VerdictKind::Stalled, Some(Cause::Cpu))
+        );
+        assert_eq!(kind(0.0, 0.90, 0), (VerdictKind::Stalled, Some(Cause::Cpu)));
+    }
+
+    #[test]
+    fn nothing_is_wrong_only_if_all_is_known() {
+        let quiet = attribution(0.0, 0.0, 0);
+        let of = |circumstances| judge(&quiet, circumstances).0;
+        assert_eq!(of(QUIET), VerdictKind::Healthy);
+        let few = Circumstances {
+            events: Some(MIN_EVENTS - 1),
+            ..QUIET
+        };
+        assert_eq!(of(few), VerdictKind::TooFewEvents);
+        let lost = Circumstances {
+            whole: false,
+            ..QUIET
+        };
+        assert_eq!(of(lost), VerdictKind::CannotTell);
+        let severe = Circumstances {
+            severe: true,
+            ..lost
+        };
+        assert_eq!(of(severe), VerdictKind::Finding);
+        let down = Circumstances {
+            up: false,
+            ..severe
+        };
+        assert_eq!(of(down), VerdictKind::NotUp);
     }
 }

@@ -3,15 +3,17 @@
 
 use profiler_common::block::{BioDoneRecord, BioRecord};
 use profiler_common::cpu_clock::SampleRecord;
+use profiler_common::memory::FaultRecord;
 use profiler_common::record::{
-    KIND_BIO, KIND_BIO_DONE, KIND_SAMPLE, KIND_TASK, KIND_WAIT, RecordHeader, StackLengths,
+    KIND_BIO, KIND_BIO_DONE, KIND_FAULT, KIND_SAMPLE, KIND_TASK, KIND_WAIT, RecordHeader,
+    StackLengths,
 };
 use profiler_common::sched::{TASK_EXITING, TASK_FORKED, TaskRecord, WaitRecord};
 use thiserror::Error;
 use zerocopy::FromBytes;
 
 use crate::model::{
-    BioDoneEvent, BioEvent, Event, SampleEvent, Stack, TaskEvent, ThreadId, WaitEvent,
+    BioDoneEvent, BioEvent, Event, FaultEvent, SampleEvent, Stack, TaskEvent, ThreadId, WaitEvent,
 };
 
 /// Why a record makes no sense.
@@ -44,6 +46,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         KIND_BIO => bio(bytes).map(Event::Bio),
         KIND_BIO_DONE => bio_done(bytes).map(Event::BioDone),
         KIND_TASK => task(bytes).map(Event::Task),
+        KIND_FAULT => fault(bytes).map(Event::Fault),
         kind => Err(DecodeError::Kind(kind)),
     }
 }
@@ -129,6 +132,24 @@ fn sample(bytes: &[u8]) -> Result<SampleEvent, DecodeError> {
     Ok(SampleEvent {
         thread: thread(&record.header),
         ktime_ns: record.header.ktime_ns,
+        stack: stack(&record.stack, rest)?,
+    })
+}
+
+fn fault(bytes: &[u8]) -> Result<FaultEvent, DecodeError> {
+    let (record, rest) = take::<FaultRecord>(bytes)?;
+    if record.waited_ns > record.header.ktime_ns {
+        return Err(DecodeError::Field("waited_ns", record.waited_ns));
+    }
+    if record.count > u64::from(u32::MAX) {
+        return Err(DecodeError::Field("count", record.count));
+    }
+    Ok(FaultEvent {
+        thread: thread(&record.header),
+        ktime_ns: record.header.ktime_ns,
+        address: record.address,
+        waited_ns: record.waited_ns,
+        count: record.count,
         stack: stack(&record.stack, rest)?,
     })
 }

@@ -20,7 +20,7 @@ use crate::model::{Capture, Event, Meta, Symbols, Totals};
 
 const MAGIC: &[u8; 8] = b"profile\0";
 /// Version of the format. Raised by every change that an older reader would misread.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Longest section that is read, so that a damaged length cannot exhaust memory.
 const MAX_SECTION_BYTES: u64 = 1 << 31;
 
@@ -32,6 +32,8 @@ const BLOCK: &str = "block";
 const UDP: &str = "udp";
 const SYMBOLS: &str = "symbols";
 const END: &str = "end";
+/// All that are read.
+const SECTIONS: [&str; 7] = [META, RECORDS, THREADS, WAITS, BLOCK, UDP, SYMBOLS];
 
 /// Why a file is no capture that can be read.
 #[derive(Debug, Error)]
@@ -243,7 +245,10 @@ fn sections(from: &mut impl Read) -> Result<BTreeMap<String, Vec<u8>>, FileError
         if name == END {
             return Ok(sections);
         }
-        sections.insert(name, payload);
+        // A later version may add sections; a hostile file may add any number.
+        if SECTIONS.contains(&name.as_str()) {
+            sections.insert(name, payload);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod btf;
 pub mod decode;
 pub mod file;
+mod kallsyms;
 pub mod offsets;
 pub mod output;
 pub mod privileges;

@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -27,6 +28,11 @@ pub enum OutputError {
         /// Why.
         source: io::Error,
     },
+    /// It lies in the pier.
+    #[error(
+        "{0} lies in the ship's pier, where nothing is written; name another directory with -o"
+    )]
+    InPier(PathBuf),
     /// There is something in it already.
     #[error("{0} already holds {1}; name a new directory with -o, nothing is overwritten")]
     Occupied(PathBuf, String),
@@ -61,26 +67,37 @@ pub struct Output {
 }
 
 impl Output {
-    /// Makes the folder if it is not there, and checks that it is empty of what will be written,
-    /// is no symbolic link, and has room. A folder that was made is handed to `owner` (user and
-    /// group), as long as there is the privilege to.
+    /// Makes the folder if it is not there, and not in the pier (a directory, by device and inode).
+    ///
+    /// # Errors
+    /// If it lies in the pier, or cannot be made.
+    pub fn make(path: &Path, pier: Option<(u64, u64)>) -> Result<(), OutputError> {
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        if is_below(parent, pier) || is_below(path, pier) {
+            return Err(OutputError::InPier(path.to_owned()));
+        }
+        match rustix::fs::mkdir(path, Mode::RWXU) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+            Err(error) => Err(OutputError::Unusable {
+                path: path.to_owned(),
+                source: error.into(),
+            }),
+        }
+    }
+
+    /// Opens the folder and checks that files can be made in it, that it is empty of what will be
+    /// written, is no symbolic link, and has room. Must be called with the rights that files will be
+    /// written with.
     ///
     /// # Errors
     /// If it cannot be used.
-    pub fn prepare(
-        path: &Path,
-        names: &[&str],
-        needed_bytes: u64,
-        owner: Option<(u32, u32)>,
-    ) -> Result<Self, OutputError> {
+    pub fn prepare(path: &Path, names: &[&str], needed_bytes: u64) -> Result<Self, OutputError> {
         let unusable = |source: rustix::io::Errno| OutputError::Unusable {
             path: path.to_owned(),
             source: source.into(),
-        };
-        let made = match rustix::fs::mkdir(path, Mode::RWXU) {
-            Ok(()) => true,
-            Err(rustix::io::Errno::EXIST) => false,
-            Err(error) => return Err(unusable(error)),
         };
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
         let directory = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -90,17 +107,11 @@ impl Output {
             }
             Err(error) => return Err(unusable(error)),
         };
-        for name in names {
-            if rustix::fs::statat(&directory, *name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
-                return Err(OutputError::Occupied(path.to_owned(), (*name).to_owned()));
+        let partial = names.iter().map(|name| partial_name(name));
+        for name in names.iter().map(|name| (*name).to_owned()).chain(partial) {
+            if rustix::fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+                return Err(OutputError::Occupied(path.to_owned(), name));
             }
-        }
-        if let Some((uid, gid)) = owner.filter(|_| made) {
-            let (uid, gid) = (
-                rustix::fs::Uid::from_raw(uid),
-                rustix::fs::Gid::from_raw(gid),
-            );
-            rustix::fs::fchown(&directory, Some(uid), Some(gid)).map_err(unusable)?;
         }
         let stat = rustix::fs::fstatvfs(&directory).map_err(unusable)?;
         let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
@@ -111,10 +122,22 @@ impl Output {
                 needed_bytes,
             });
         }
-        Ok(Self {
+        let output = Self {
             directory,
             path: path.to_owned(),
-        })
+        };
+        // Better now than after the capture.
+        let probe = partial_name("probe");
+        output.create(&probe).map_err(unusable)?;
+        rustix::fs::unlinkat(&output.directory, &probe, AtFlags::empty()).map_err(unusable)?;
+        Ok(output)
+    }
+
+    /// A new file that nobody else can read.
+    fn create(&self, name: &str) -> rustix::io::Result<OwnedFd> {
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.directory, name, flags, Mode::RUSR | Mode::WUSR)
     }
 
     /// Its path, as it was given.
@@ -132,29 +155,28 @@ impl Output {
         content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
     ) -> Result<PathBuf, OutputError> {
         let path = self.path.join(name);
-        let partial = format!(".{name}.partial");
-        self.write_partial(&partial, name, content)
+        let failed = |source| OutputError::Write {
+            path: path.clone(),
+            source,
+        };
+        let partial = partial_name(name);
+        let file = self.create(&partial).map_err(|e| failed(e.into()))?;
+        self.write_partial(file, &partial, name, content)
             .map_err(|source| {
-                // Best effort: it may not exist at all.
+                // Ours, as it was made above.
                 let _ = rustix::fs::unlinkat(&self.directory, &partial, AtFlags::empty());
-                OutputError::Write {
-                    path: path.clone(),
-                    source,
-                }
+                failed(source)
             })?;
         Ok(path)
     }
 
     fn write_partial(
         &self,
+        file: OwnedFd,
         partial: &str,
         name: &str,
         content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let flags =
-            OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let file = rustix::fs::openat(&self.directory, partial, flags, mode)?;
         let mut writer = BufWriter::new(File::from(file));
         content(&mut writer)?;
         writer.flush()?;
@@ -168,5 +190,63 @@ impl Output {
             result => result?,
         }
         Ok(())
+    }
+}
+
+/// Name of a file while it is being written.
+fn partial_name(name: &str) -> String {
+    format!(".{name}.partial")
+}
+
+/// Whether a directory is the pier or lies below it.
+fn is_below(path: &Path, pier: Option<(u64, u64)>) -> bool {
+    let Some(pier) = pier else { return false };
+    // What is not there yet lies below its parent, which is asked for too.
+    let Ok(path) = path.canonicalize() else {
+        return false;
+    };
+    path.ancestors().any(|directory| {
+        std::fs::metadata(directory).is_ok_and(|found| (found.dev(), found.ino()) == pier)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: &[&str] = &["capture"];
+
+    #[test]
+    fn nothing_is_written_into_the_pier() {
+        let pier = tempfile::tempdir().unwrap();
+        let id = std::fs::metadata(pier.path()).unwrap();
+        let id = Some((id.dev(), id.ino()));
+        for below in ["", "out", ".urb/../out"] {
+            std::fs::create_dir_all(pier.path().join(".urb")).unwrap();
+            let error = Output::make(&pier.path().join(below), id).unwrap_err();
+            assert!(matches!(error, OutputError::InPier(_)), "{below}: {error}");
+        }
+        assert!(!pier.path().join("out").exists());
+        let beside = tempfile::tempdir().unwrap();
+        Output::make(&beside.path().join("out"), id).unwrap();
+    }
+
+    #[test]
+    fn what_another_run_left_is_neither_used_nor_removed() {
+        let home = tempfile::tempdir().unwrap();
+        let left = home.path().join(".capture.partial");
+        std::fs::write(&left, "of another run").unwrap();
+        let error = Output::prepare(home.path(), NAMES, 0).unwrap_err();
+        assert!(matches!(error, OutputError::Occupied(..)), "{error}");
+        assert!(left.exists());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_leaves_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let output = Output::prepare(home.path(), NAMES, 0).unwrap();
+        let failed = output.write("capture", |_| Err(io::Error::other("disk gone")));
+        assert!(failed.is_err());
+        assert_eq!(std::fs::read_dir(output.path()).unwrap().count(), 0);
     }
 }

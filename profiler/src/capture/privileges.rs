@@ -29,6 +29,44 @@ pub fn sudo_caller(variable: impl Fn(&str) -> Option<String>) -> Option<(u32, u3
         .filter(|(uid, _)| *uid != 0)
 }
 
+/// Runs `action` with the rights over files that [`give_up`] leaves, and takes the present ones back:
+/// as the user that sudo was called by, or as a root that file modes hold for.
+///
+/// # Errors
+/// If the kernel refuses, which it has no reason to.
+pub fn with_later_rights<T>(
+    caller: Option<(u32, u32)>,
+    action: impl FnOnce() -> T,
+) -> rustix::io::Result<T> {
+    let held = rustix::thread::capabilities(None)?;
+    let Some((uid, gid)) = caller else {
+        let effective = held.effective & KEPT;
+        set_capabilities(None, CapabilitySets { effective, ..held })?;
+        let done = action();
+        set_capabilities(None, held)?;
+        return Ok(done);
+    };
+    let groups = rustix::process::getgroups()?;
+    let (own_uid, own_gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    set_thread_groups(&[Gid::from_raw(gid)])?;
+    set_file_ids(uid, gid);
+    let done = action();
+    // With the user the capabilities over files come back (capabilities(7)).
+    set_file_ids(own_uid.as_raw(), own_gid.as_raw());
+    set_thread_groups(&groups)?;
+    Ok(done)
+}
+
+/// Sets the ids that files are accessed with, of this thread.
+fn set_file_ids(uid: u32, gid: u32) {
+    // SAFETY: plain numbers in and out; the calls cannot fail for who may take any id, and return the
+    // former id instead of an error.
+    unsafe {
+        libc::setfsgid(gid);
+        libc::setfsuid(uid);
+    }
+}
+
 /// Gives up everything but the capabilities above, for this thread. Must be called while the
 /// process has only one.
 ///

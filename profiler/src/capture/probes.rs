@@ -10,12 +10,14 @@ use aya::programs::{PerfEvent, Program};
 use aya::util::online_cpus;
 use aya::{Ebpf, EbpfLoader, Endianness, Pod, VerifierLogLevel};
 use profiler_common::loss;
+use profiler_common::memory::Functions;
 use profiler_common::offsets::Offsets;
 use profiler_common::ship::{ShipProcess, Window, filter_slot};
 use profiler_common::udp::{UdpKey, UdpTotals};
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
+use super::kallsyms;
 use super::offsets::{self, MissingField};
 use crate::model::{ProbeStatus, ProgramCost, Totals};
 
@@ -103,6 +105,37 @@ pub const TRACEPOINTS: &[Tracepoint] = &[
         false,
         "threads that end during the capture",
     ),
+    tracepoint(
+        "mm_vmscan_direct_reclaim_begin",
+        false,
+        "time that threads had to free memory",
+    ),
+    tracepoint(
+        "mm_vmscan_direct_reclaim_end",
+        false,
+        "time that threads had to free memory",
+    ),
+    tracepoint(
+        "mm_vmscan_memcg_reclaim_begin",
+        false,
+        "time that threads had to free memory of their control group",
+    ),
+    tracepoint(
+        "mm_vmscan_memcg_reclaim_end",
+        false,
+        "time that threads had to free memory of their control group",
+    ),
+    tracepoint(
+        "mm_compaction_begin",
+        false,
+        "time that threads had to move pages",
+    ),
+    tracepoint(
+        "mm_compaction_end",
+        false,
+        "time that threads had to move pages",
+    ),
+    tracepoint("signal_generate", false, "pages of the loom made dirty"),
     tracepoint("block_bio_queue", false, "block I/O"),
     tracepoint(
         "block_split",
@@ -143,6 +176,11 @@ const fn tracepoint(name: &'static str, required: bool, without: &'static str) -
 
 /// Name of the sampling program.
 const CPU_CLOCK: &str = "cpu_clock";
+/// Name of the program for major faults, and what is missing without it.
+const PAGE_FAULT_MAJOR: (&str, &str) = (
+    "page_fault_major",
+    "which files and addresses major faults were for",
+);
 
 /// The attached programs.
 pub struct Probes {
@@ -162,7 +200,9 @@ impl Probes {
         let offsets = offsets::resolve(&kernel)?;
         let btf = aya::Btf::parse_file(BTF_PATH, Endianness::default())
             .map_err(|error| ProbeError::Load(error.to_string()))?;
-        let mut ebpf = load(options, &offsets, &btf)?;
+        // Not known where addresses are hidden; then waits for swap count as waits for files.
+        let functions = kallsyms::functions();
+        let mut ebpf = load(options, &offsets, &functions, &btf)?;
         let records = ebpf
             .take_map("RECORDS")
             .ok_or_else(|| map_error("RECORDS", "missing"))?;
@@ -230,6 +270,35 @@ impl Probes {
             program
                 .attach(config, scope, SamplePolicy::Frequency(hz), false)
                 .map_err(|error| chain(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Follows the major faults of threads, and of those that they create. Unlike the other programs
+    /// this one is bound to them, so that nobody else's faults run it.
+    pub fn watch_faults(&mut self, tids: &[u32]) {
+        let result = self.attach_page_faults(tids);
+        let (name, without) = PAGE_FAULT_MAJOR;
+        self.note(name, without, result.err());
+    }
+
+    fn attach_page_faults(&mut self, tids: &[u32]) -> Result<(), String> {
+        let Some(program) = self.ebpf.program_mut(PAGE_FAULT_MAJOR.0) else {
+            return Err("the object holds no such program".to_owned());
+        };
+        let program: &mut PerfEvent = program.try_into().map_err(|e| chain(&e))?;
+        program.load().map_err(|error| chain(&error))?;
+        for &pid in tids {
+            let config = PerfEventConfig::Software(SoftwareEvent::PageFaultsMaj);
+            let scope = PerfEventScope::OneProcess { pid, cpu: None };
+            match program.attach(config, scope, SamplePolicy::Period(1), true) {
+                Ok(_) => {}
+                // It has ended since it was listed.
+                Err(error) if !std::path::Path::new(&format!("/proc/{pid}")).exists() => {
+                    log::debug!("thread {pid} has ended: {error}");
+                }
+                Err(error) => return Err(chain(&error)),
+            }
         }
         Ok(())
     }
@@ -327,7 +396,7 @@ impl Probes {
             .sort_by_key(|(key, _)| (key.tid, key.syscall_nr, key.task_state));
         totals
             .block
-            .sort_by_key(|(key, _)| (key.tgid, key.dev, key.op));
+            .sort_by_key(|(key, _)| (key.tgid, key.tid, key.dev, key.op));
         totals.udp.sort_by_key(|(key, _)| (key.netns, key.port));
         Ok(totals)
     }
@@ -381,13 +450,19 @@ impl Probes {
     }
 }
 
-fn load(options: &ProbeOptions, offsets: &Offsets, btf: &aya::Btf) -> Result<Ebpf, ProbeError> {
+fn load(
+    options: &ProbeOptions,
+    offsets: &Offsets,
+    functions: &Functions,
+    btf: &aya::Btf,
+) -> Result<Ebpf, ProbeError> {
     let log_level = options.log_level as u8;
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(btf))
         .verifier_log_level(VerifierLogLevel::DISABLE)
         .override_global("OFFSETS", offsets, true)
+        .override_global("FUNCTIONS", functions, true)
         .override_global("THRESHOLD_NS", &options.threshold_ns, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("RECORDS", options.ring_bytes);

@@ -1,8 +1,10 @@
 //! What a capture may say. A file may come from anybody: numbers that no capture can hold would
 //! overflow sums further on, and are refused here, once.
 
+use std::collections::BTreeMap;
+
 use super::file::FileError;
-use crate::model::{Capture, Event, Totals};
+use crate::model::{Capture, Event, Meta, Totals, sum};
 
 /// Longest window: well above the longest that can be asked for (an hour).
 const MAX_WINDOW_NS: u64 = 1 << 43;
@@ -11,7 +13,7 @@ const MAX_KTIME_NS: u64 = 1 << 60;
 /// Largest sum or count of one entry.
 const MAX_SUM: u64 = 1 << 50;
 /// Most entries of a section: well above the largest map.
-const MAX_ENTRIES: usize = 1 << 16;
+const MAX_ENTRIES: usize = 1 << 12;
 /// How far outside of the window a record may lie: programs that were running at its end.
 const SLACK_NS: u64 = 1_000_000_000;
 
@@ -24,7 +26,8 @@ pub fn validate(capture: &mut Capture) -> Result<(), FileError> {
     let (start, end) = (clocks.start_ktime_ns, clocks.end_ktime_ns);
     let window = end.checked_sub(start).filter(|_| end <= MAX_KTIME_NS);
     require("meta", window.is_some_and(|window| window <= MAX_WINDOW_NS))?;
-    totals(&capture.totals)?;
+    lists(&capture.meta)?;
+    totals(&capture.totals, end - start)?;
     let range = start.saturating_sub(SLACK_NS)..=end + SLACK_NS;
     let before = capture.events.len();
     capture.events.retain(|event| {
@@ -39,7 +42,74 @@ pub fn validate(capture: &mut Capture) -> Result<(), FileError> {
     Ok(())
 }
 
-fn totals(totals: &Totals) -> Result<(), FileError> {
+/// Lists that are gone through for each other.
+fn lists(meta: &Meta) -> Result<(), FileError> {
+    let threads = [&meta.thread_states, &meta.thread_states_start];
+    let mappings = meta.mappings.values().map(|mappings| mappings.joined.len());
+    let lengths = [
+        meta.followed_tgids.len(),
+        meta.probes.len(),
+        meta.mappings.len(),
+        meta.counters_start.threads.len(),
+        meta.counters_end.threads.len(),
+        meta.ship.threads.known().map_or(0, Vec::len),
+    ];
+    let longest = lengths
+        .into_iter()
+        .chain(threads.map(Vec::len))
+        .chain(mappings)
+        .max();
+    require("meta", longest.is_none_or(|longest| longest <= MAX_ENTRIES))
+}
+
+/// Whether the keys are in their order, each once, as they are written.
+fn ascending<K: Ord>(keys: impl Iterator<Item = K>) -> bool {
+    keys.is_sorted_by(|a, b| a < b)
+}
+
+fn totals(totals: &Totals, window_ns: u64) -> Result<(), FileError> {
+    require(
+        "threads",
+        ascending(totals.threads.iter().map(|(tid, _)| *tid))
+            && totals.threads.iter().all(|(_, t)| {
+                let parts = [t.on_cpu_ns, t.woken_ns, t.preempted_ns, t.blocked_ns];
+                sum(parts) <= window_ns.saturating_add(SLACK_NS)
+            }),
+    )?;
+    let mut waited: BTreeMap<u32, u64> = BTreeMap::new();
+    for (key, waits) in &totals.waits {
+        let of_thread = waited.entry(key.tid).or_default();
+        *of_thread = of_thread.saturating_add(waits.total_ns);
+    }
+    require(
+        "waits",
+        ascending(
+            totals
+                .waits
+                .iter()
+                .map(|(key, _)| (key.tid, key.syscall_nr, key.task_state)),
+        ) && waited
+            // Blocked and in the run queue.
+            .values()
+            .all(|ns| *ns <= window_ns.saturating_add(SLACK_NS)),
+    )?;
+    require(
+        "block",
+        ascending(
+            totals
+                .block
+                .iter()
+                .map(|(key, _)| (key.tgid, key.tid, key.dev, key.op)),
+        ),
+    )?;
+    require(
+        "udp",
+        ascending(totals.udp.iter().map(|(key, _)| (key.netns, key.port))),
+    )?;
+    ranges(totals)
+}
+
+fn ranges(totals: &Totals) -> Result<(), FileError> {
     let sums = |values: &[u64]| values.iter().all(|value| *value <= MAX_SUM);
     let times = |values: &[u64]| values.iter().all(|value| *value <= MAX_KTIME_NS);
     require(
@@ -53,6 +123,12 @@ fn totals(totals: &Totals) -> Result<(), FileError> {
                     t.blocked_ns,
                     t.switches,
                     t.unseen_switches,
+                    t.memory.major_faults,
+                    t.memory.segv_signals,
+                    t.memory.reclaims,
+                    t.memory.reclaim_on_cpu_ns,
+                    t.memory.compactions,
+                    t.memory.compaction_on_cpu_ns,
                 ]) && times(&[t.since_ktime_ns, t.born_ktime_ns, t.exited_ktime_ns])
             }),
     )?;

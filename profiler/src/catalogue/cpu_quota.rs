@@ -2,7 +2,9 @@
 
 use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation, shell_quote};
 use crate::attribute::Leaf;
-use crate::host::cgroup::Version;
+use crate::host::cgroup::{CpuLimit, Version};
+use crate::host::counters::KernelCounters;
+use crate::model::Meta;
 use crate::report::units::duration;
 
 /// The entry.
@@ -26,7 +28,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
     if let Some(reason) = cgroup.cpu_limits.reason() {
         return without(Answer::CannotTell, None, reason.to_owned());
     }
-    let Some(limit) = cgroup.tightest_cpu_limit() else {
+    let Some(limit) = limit_that_throttled(situation.meta()) else {
         return without(
             Answer::AlreadySo,
             Some("none".to_owned()),
@@ -72,8 +74,40 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         reason: format!("throttled for {}", duration(throttled_ns)),
         apply: vec![
             format!("echo {} > {file}", shell_quote(&none)),
-            "for good: CPUQuota= in the unit, or docker update --cpus 0 CONTAINER".to_owned(),
+            format!(
+                "for good: CPUQuota= in the unit, or docker update --cpus {} CONTAINER",
+                situation
+                    .meta()
+                    .host
+                    .kernel
+                    .online_cpus
+                    .known()
+                    .copied()
+                    .unwrap_or(1)
+            ),
         ],
         undo: vec![format!("echo {} > {file}", shell_quote(&old))],
+    }
+}
+
+/// The quota of the level that stood still longest in the window, and the tightest if none did.
+pub fn limit_that_throttled(meta: &Meta) -> Option<&CpuLimit> {
+    let limits = meta.host.cgroup.cpu_limits.known()?;
+    let throttled_ns = |limit: &CpuLimit| {
+        let of = |counters: &KernelCounters| {
+            let levels = counters.throttling.known()?;
+            let level = levels.iter().find(|level| level.group == limit.group)?;
+            Some(level.throttled_ns)
+        };
+        let (before, after) = (of(&meta.counters_start), of(&meta.counters_end));
+        before
+            .zip(after)
+            .map_or(0, |(before, after)| after.saturating_sub(before))
+    };
+    let most = limits.iter().max_by_key(|limit| throttled_ns(limit))?;
+    if throttled_ns(most) > 0 {
+        Some(most)
+    } else {
+        meta.host.cgroup.tightest_cpu_limit()
     }
 }

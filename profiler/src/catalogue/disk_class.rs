@@ -1,9 +1,10 @@
 //! A faster kind of disk.
 
 use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation};
+use crate::aggregate::block::in_device_ns;
 use crate::attribute::{Cause, Leaf};
 use crate::host::block::DeviceClass;
-use crate::model::{Histogram, sum};
+use crate::model::Histogram;
 use crate::report::units::duration;
 use crate::ship::Role;
 
@@ -42,6 +43,14 @@ fn assess(situation: &Situation<'_>) -> Assessment {
     });
     let without =
         |answer, reason| Assessment::without_change(answer, current.clone(), proposed, reason);
+    let limits = super::io_limit::limits(situation.meta()).unwrap_or_default();
+    if let Some(limit) = limits.first() {
+        let limit = super::io_limit::words(limit);
+        return without(
+            Answer::CannotTell,
+            format!("the group's limit hides how quick the disk is: {limit}"),
+        );
+    }
     let waits = sync_waits(situation);
     let Some(typical_ns) = waits.sum_quantile(500) else {
         return without(
@@ -57,12 +66,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         );
     }
     let disk_ns = situation.attribution.cause_ns(Cause::Disk);
-    let in_device_ns = sum(situation
-        .summaries
-        .block
-        .iter()
-        .map(|block| block.device_ns))
-    .min(disk_ns);
+    let in_device_ns = in_device_ns(situation.capture).min(disk_ns);
     let left = |target_ns: u64| target_ns as f64 / typical_ns as f64;
     // At least: only what the device itself was seen to take, at an SSD's pace. At most: all of
     // the time blocked (part of it waits for the journal, which other threads write), at NVMe's.

@@ -36,6 +36,13 @@ fn fitting(class: DeviceClass) -> &'static [&'static str] {
     }
 }
 
+/// The best one that the kernel offers for this disk.
+fn offered(disk: &BlockDevice) -> Option<&'static str> {
+    let offered = disk.schedulers.known()?;
+    let mut fitting = fitting(disk.class).iter().copied();
+    fitting.find(|name| offered.iter().any(|one| one == name))
+}
+
 fn assess(situation: &Situation<'_>) -> Assessment {
     let disks: Vec<&BlockDevice> = situation.meta().host.storage.backing.disks().collect();
     let current = (!disks.is_empty()).then(|| {
@@ -55,6 +62,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         disk.scheduler
             .known()
             .is_some_and(|now| !fitting(disk.class).contains(&now.as_str()))
+            && offered(disk).is_some()
     }) else {
         return match disks.is_empty() {
             true => without(
@@ -78,6 +86,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
     if queue_ratio < MIN_QUEUE_RATIO {
         return without(Answer::NoEvidence, spent);
     }
+    let proposed = offered(disk).unwrap_or(proposed);
     let disk_ns = situation.attribution.cause_ns(Cause::Disk);
     let file = shell_quote(&format!("/sys/block/{}/queue/scheduler", disk.name));
     Assessment {

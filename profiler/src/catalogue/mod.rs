@@ -6,10 +6,12 @@
 
 mod cpu_quota;
 mod disk_class;
+mod io_limit;
 mod io_scheduler;
 mod nice;
 mod rmem_max;
 
+pub use cpu_quota::limit_that_throttled;
 use serde::Serialize;
 
 use crate::aggregate::Summaries;
@@ -173,6 +175,7 @@ impl Assessment {
 pub const ENTRIES: &[Entry] = &[
     cpu_quota::ENTRY,
     disk_class::ENTRY,
+    io_limit::ENTRY,
     io_scheduler::ENTRY,
     nice::ENTRY,
     rmem_max::ENTRY,

@@ -58,7 +58,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
     let others: Vec<_> = attribution
         .behind
         .iter()
-        .filter(|b| !b.own && b.tgid != 0)
+        .filter(|b| !b.own && !b.profiler && b.tgid != 0)
         .collect();
     let behind_others = ratio(sum(others.iter().map(|b| b.total_ns)), recorded);
     let Some(first) = others.first().filter(|_| behind_others > 0.0) else {

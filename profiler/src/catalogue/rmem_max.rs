@@ -5,6 +5,9 @@ use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation};
 /// What vere asks for since v3.2 (`pkg/vere/io/mesa.c:2644`).
 const ASKED_BYTES: u64 = 2 << 20;
 
+/// A file of our own: others may be there already.
+const KEPT_IN: &str = "/etc/sysctl.d/90-profile-ship-buffers.conf";
+
 /// The entry.
 pub const ENTRY: Entry = Entry {
     id: "rmem-max",
@@ -43,6 +46,14 @@ fn assess(situation: &Situation<'_>) -> Assessment {
             "lost datagrams could not be counted".to_owned(),
         );
     };
+    if !asks_for_more(situation.meta().ship.version.as_deref()) {
+        return without(
+            Answer::CannotTell,
+            "vere before 3.2 never asks for a larger buffer, and this ship's version is older or \
+             unknown"
+                .to_owned(),
+        );
+    }
     let enough = buffer.is_none_or(|buffer| buffer >= ASKED_BYTES);
     if limit >= ASKED_BYTES && enough {
         let lost = if dropped == 0 {
@@ -69,14 +80,22 @@ fn assess(situation: &Situation<'_>) -> Assessment {
     } else {
         format!("{dropped} datagrams lost at a buffer smaller than the 2 MiB that vere asks for")
     };
-    let set = |value: u64| format!("sysctl -w net.core.rmem_max={value} net.core.wmem_max={value}");
-    let keep = format!(
-        "printf 'net.core.rmem_max={ASKED_BYTES}\\nnet.core.wmem_max={ASKED_BYTES}\\n' \
-         > /etc/sysctl.d/90-urbit.conf"
-    );
-    let wmem = sysctls
+    let wmem: Option<u64> = sysctls
         .get("net.core.wmem_max")
         .and_then(|value| value.known()?.parse().ok());
+    let set = |receive: u64, send: Option<u64>| {
+        let send = send.map_or(String::new(), |send| format!(" net.core.wmem_max={send}"));
+        format!("sysctl -w net.core.rmem_max={receive}{send}")
+    };
+    // Never less than they are.
+    let (receive, send) = (
+        limit.max(ASKED_BYTES),
+        wmem.map(|wmem| wmem.max(ASKED_BYTES)),
+    );
+    let keep = format!(
+        "printf 'net.core.rmem_max={receive}\\nnet.core.wmem_max={}\\n' > {KEPT_IN}",
+        send.unwrap_or(ASKED_BYTES)
+    );
     Assessment {
         // A longer queue takes a burst; it does not help a king that is always too slow.
         answer: Answer::WouldHelp(Gain::Datagrams {
@@ -89,18 +108,38 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         apply: if restart_only {
             vec!["restart the ship".to_owned()]
         } else {
-            vec![set(ASKED_BYTES), keep]
+            vec![set(receive, send), keep, "restart the ship".to_owned()]
         },
         undo: if restart_only {
             Vec::new()
         } else {
-            vec![
-                format!(
-                    "sysctl -w net.core.rmem_max={limit} net.core.wmem_max={}",
-                    wmem.unwrap_or(limit)
-                ),
-                "rm /etc/sysctl.d/90-urbit.conf".to_owned(),
-            ]
+            vec![set(limit, wmem), format!("rm {KEPT_IN}")]
         },
+    }
+}
+
+/// Whether this vere asks for larger buffers: 3.2 and later do.
+fn asks_for_more(version: Option<&str>) -> bool {
+    let mut numbers = version
+        .unwrap_or_default()
+        .split('.')
+        .map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (3, 2),
+        (Some(Ok(major)), _) => major >= 4,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::asks_for_more;
+
+    #[test]
+    fn only_newer_veres_ask() {
+        for (version, asks) in [("4.6", true), ("3.2", true), ("3.1", false), ("10.0", true)] {
+            assert_eq!(asks_for_more(Some(version)), asks, "{version}");
+        }
+        assert!(!asks_for_more(None) && !asks_for_more(Some("edge")));
     }
 }

@@ -1,6 +1,8 @@
 //! `profile --ship SHIP`: capture, report, files.
 
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,13 +12,13 @@ use super::session::{self, CaptureOptions, Interrupts, Progress};
 use super::{DeepDive, Format, print, render, report_of, status};
 use crate::capture::file::{self, Recording};
 use crate::capture::output::Output;
-use crate::capture::privileges::sudo_caller;
+use crate::capture::privileges::{sudo_caller, with_later_rights};
 use crate::capture::probes::ProbeOptions;
 use crate::host::Roots;
 use crate::model::Capture;
 use crate::render::flamegraph;
 use crate::report::Report;
-use crate::ship::{Selector, discover};
+use crate::ship::{Selector, Ship, discover};
 
 /// CPU samples per second: 99 and not 100, so as not to march in step with what runs by the clock.
 const SAMPLE_HZ: u64 = 99;
@@ -38,17 +40,10 @@ pub(super) fn run(arguments: &DeepDive) -> anyhow::Result<u8> {
     let ship = discover(&roots, &selector)?;
     let max_record_bytes = arguments.max_size << 20;
     let caller = sudo_caller(|name| std::env::var(name).ok());
-    let output = arguments
-        .output
-        .as_deref()
-        .map(|path| {
-            let names: Vec<&str> = [CAPTURE, REPORT]
-                .into_iter()
-                .chain(flamegraph::KINDS.map(|(_, name)| name))
-                .collect();
-            Output::prepare(path, &names, max_record_bytes + OTHER_FILES_BYTES, caller)
-        })
-        .transpose()?;
+    let output = match &arguments.output {
+        Some(path) => Some(prepare(path, &ship, max_record_bytes, caller)?),
+        None => None,
+    };
     let options = CaptureOptions {
         seconds: arguments.seconds,
         max_record_bytes,
@@ -73,8 +68,9 @@ pub(super) fn run(arguments: &DeepDive) -> anyhow::Result<u8> {
     bar.finish_and_clear();
     let (capture, recording) = taken?.into_capture();
     let report = report_of(&capture);
-    // The report first: what follows may fail, and this is what they waited for.
-    print(&render(&report, arguments.format)?)?;
+    // The report first: what follows may fail, and this is what they waited for. But a reader that has
+    // gone away must not cost them the files.
+    let printed = print(&render(&report, arguments.format)?);
     if let Some(output) = &output {
         write_files(output, &capture, &recording, &report)?;
         eprintln!(
@@ -82,7 +78,33 @@ pub(super) fn run(arguments: &DeepDive) -> anyhow::Result<u8> {
             crate::render::harmless(&output.path().display().to_string())
         );
     }
+    printed?;
     Ok(status(&report))
+}
+
+/// The output folder, ready to be written to after privileges have gone.
+fn prepare(
+    path: &Path,
+    ship: &Ship,
+    max_record_bytes: u64,
+    caller: Option<(u32, u32)>,
+) -> anyhow::Result<Output> {
+    let names: Vec<&str> = [CAPTURE, REPORT]
+        .into_iter()
+        .chain(flamegraph::KINDS.map(|(_, name)| name))
+        .collect();
+    let pier = std::fs::metadata(&ship.pier.reachable).ok();
+    let pier = pier.map(|pier| (pier.dev(), pier.ino()));
+    let needed_bytes = max_record_bytes + OTHER_FILES_BYTES;
+    let refused = "cannot check the output directory with the caller's rights";
+    // Root may make it anywhere; who called sudo, only where they may.
+    if caller.is_some() {
+        with_later_rights(caller, || Output::make(path, pier)).context(refused)??;
+    } else {
+        Output::make(path, pier)?;
+    }
+    let prepared = with_later_rights(caller, || Output::prepare(path, &names, needed_bytes));
+    Ok(prepared.context(refused)??)
 }
 
 /// A bar on a terminal; elsewhere one line, at once.

@@ -1,6 +1,7 @@
 //! One capture from beginning to end: attach, give up privileges, open the window, drain until
 //! it closes, read the sums, name the stacks.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -13,12 +14,13 @@ use crate::capture::privileges;
 use crate::capture::probes::{ProbeError, ProbeOptions, Probes};
 use crate::capture::symbols::Executables;
 use crate::host::counters::{counters, now_ktime_ns};
+use crate::host::memory::{self, Mappings, RangeUse};
 use crate::host::process::Process;
-use crate::host::{Roots, host_facts};
+use crate::host::{Reading, Roots, host_facts};
 use crate::model::{
     Clocks, EndReason, Losses, Meta, NS_PER_S, OwnUse, ProgramCost, Symbols, ThreadState, Totals,
 };
-use crate::ship::{Ship, loom};
+use crate::ship::{MarsConfig, Ship, loom};
 
 /// How often the ring buffer is emptied. It never wakes us: that would cost a context switch a
 /// record.
@@ -152,6 +154,12 @@ pub fn run(
         probes.watch_process(tgid, 0)?;
         open_code(roots, &mut executables, tgid);
     }
+    let tids: Vec<u32> = ship
+        .tgids()
+        .iter()
+        .flat_map(|&tgid| thread_ids(roots, tgid))
+        .collect();
+    probes.watch_faults(&tids);
     if let (Some(netns), Some(ports)) =
         (ship.network_namespace_inode.known(), ship.udp_ports.known())
     {
@@ -174,6 +182,7 @@ pub fn run(
         options,
         probes,
         executables,
+        mappings_start: BTreeMap::new(),
         interrupt,
         terminate,
     };
@@ -186,6 +195,7 @@ struct Session<'a> {
     options: &'a CaptureOptions,
     probes: Probes,
     executables: Executables,
+    mappings_start: BTreeMap<u32, Mappings>,
     interrupt: Signal,
     terminate: Signal,
 }
@@ -206,6 +216,8 @@ impl Session<'_> {
         let cpu_start = cpu_time_ns();
         let counters_start = counters(self.roots, &targets);
         let loom_start = loom::answer(self.roots, &self.ship);
+        let thread_states_start = thread_states(self.roots, self.ship.tgids().iter());
+        self.mappings_start = self.mappings(&self.ship.tgids(), &[]);
 
         let mut recording = Recording::default();
         let (ended, program_costs, cost_measured_ns) = self
@@ -229,6 +241,7 @@ impl Session<'_> {
             open_code(self.roots, &mut self.executables, *tgid);
         }
         let tgids = self.ship.tgids();
+        let mappings = self.mappings(&tgids, &followed_tgids);
         let thread_states = thread_states(self.roots, tgids.iter().chain(&followed_tgids));
         let meta = Meta {
             profiler_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -245,14 +258,18 @@ impl Session<'_> {
             ended,
             probes: self.probes.statuses().to_vec(),
             followed_tgids,
+            thread_states_start,
             thread_states,
             counters_start,
             counters_end,
             loom_start,
             loom_end,
+            mappings,
+            loom_use: loom_use(self.roots, &self.ship),
             losses,
             program_costs,
             cost_measured_ns,
+            own_tgid: std::process::id(),
             own_use: own_use(self.roots, cpu_start),
             record_bytes: recording.len_bytes(),
             records: recording.records(),
@@ -325,6 +342,17 @@ impl Session<'_> {
         (costs, now_ktime_ns().saturating_sub(since_ktime_ns))
     }
 
+    /// What the addresses of all processes are for; of one that has ended, as far as it was known.
+    fn mappings(&self, tgids: &[u32], followed: &[u32]) -> BTreeMap<u32, Mappings> {
+        let mut known = self.mappings_start.clone();
+        for &tgid in tgids.iter().chain(followed) {
+            if let Ok(mappings) = memory::mappings(&Process::new(self.roots, tgid)) {
+                known.insert(tgid, mappings);
+            }
+        }
+        known
+    }
+
     /// Processes that the ship forked meanwhile: a mars that was started again.
     fn followed(&self) -> Result<Vec<u32>, ProbeError> {
         let watched = self.probes.watched_processes()?;
@@ -353,11 +381,26 @@ fn open_code(roots: &Roots, executables: &mut Executables, tgid: u32) {
     }
 }
 
+/// What part of mars' loom is in memory.
+fn loom_use(roots: &Roots, ship: &Ship) -> Reading<RangeUse> {
+    let Some(mars) = &ship.mars else {
+        return Reading::unknown("the ship has no Nock process");
+    };
+    let Some(bytes) = ship.config.as_ref().and_then(MarsConfig::loom_bytes) else {
+        return Reading::unknown("mars' arguments do not tell the size of its loom");
+    };
+    memory::range_use(&Process::new(roots, mars.tgid), &loom::range(bytes)).into()
+}
+
+fn thread_ids(roots: &Roots, tgid: u32) -> Vec<u32> {
+    Process::new(roots, tgid).thread_ids().unwrap_or_default()
+}
+
 fn thread_states<'a>(roots: &Roots, tgids: impl Iterator<Item = &'a u32>) -> Vec<ThreadState> {
     let mut states = Vec::new();
     for &tgid in tgids {
         let process = Process::new(roots, tgid);
-        for tid in process.thread_ids().unwrap_or_default() {
+        for tid in thread_ids(roots, tgid) {
             let thread = process.thread(tid);
             let Ok(stat) = thread.stat() else { continue };
             let syscall_nr = match thread.syscall() {

@@ -5,7 +5,10 @@ mod hierarchy;
 mod limits;
 
 pub use hierarchy::{Hierarchy, Version, hierarchies};
-pub use limits::{CgroupFacts, CpuLimit, MemoryLimit, Throttling, cgroup_facts, throttling};
+pub use limits::{
+    CgroupFacts, CpuLimit, GroupMemory, IoLimit, MemoryLimit, Throttling, cgroup_facts,
+    group_memory, throttling,
+};
 
 #[cfg(test)]
 mod tests;

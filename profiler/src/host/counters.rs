@@ -7,14 +7,16 @@ use procfs_core::process::{Io, Schedstat, Stat};
 use serde::{Deserialize, Serialize};
 
 use super::block::{DiskCounters, disk_counters};
-use super::cgroup::{Throttling, throttling};
-use super::kernel::{MemoryCounters, SchedulerCounters, memory_counters, scheduler_counters};
+use super::cgroup::{GroupMemory, Throttling, group_memory, throttling};
+use super::kernel::{
+    MemoryCounters, PressureFacts, SchedulerCounters, memory_counters, pressure, scheduler_counters,
+};
 use super::net::{UdpSocket, UdpTotals, udp_sockets, udp_totals};
 use super::process::Process;
 use super::{Reading, Roots, Targets};
 
 /// The kernel's counters for a ship and its host at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KernelCounters {
     /// CLOCK_MONOTONIC just before the first file was read.
     pub begin_ktime_ns: u64,
@@ -34,6 +36,10 @@ pub struct KernelCounters {
     pub scheduler: Reading<SchedulerCounters>,
     /// Faults, swap and reclaim of the machine.
     pub memory: Reading<MemoryCounters>,
+    /// The same of the ship's control group.
+    pub group_memory: Reading<GroupMemory>,
+    /// Time that tasks of the machine stalled for memory.
+    pub memory_pressure: Reading<PressureFacts>,
     /// Every block device, by name.
     pub disks: Reading<BTreeMap<String, DiskCounters>>,
 }
@@ -160,6 +166,8 @@ pub fn counters(roots: &Roots, targets: &Targets) -> KernelCounters {
         throttling: throttling(roots, &cgroup_member),
         scheduler: scheduler_counters(roots).into(),
         memory: memory_counters(roots).into(),
+        group_memory: group_memory(roots, &cgroup_member),
+        memory_pressure: pressure(roots, "memory").into(),
         disks: disk_counters(roots).into(),
         end_ktime_ns: now_ktime_ns(),
     }

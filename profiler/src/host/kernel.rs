@@ -120,11 +120,8 @@ pub struct PressureFacts {
 
 /// Reads what a capture keeps of kernel and machine.
 pub fn kernel_facts(roots: &Roots) -> KernelFacts {
-    let pressure = ["cpu", "io", "memory"].map(|resource| {
-        let path = roots.proc.join("pressure").join(resource);
-        let facts = read_text(&path).and_then(|text| parse_pressure(&path, &text));
-        (resource.to_owned(), facts.into())
-    });
+    let pressure = ["cpu", "io", "memory"]
+        .map(|resource| (resource.to_owned(), pressure(roots, resource).into()));
     KernelFacts {
         release: release(roots).into(),
         online_cpus: online_cpus(roots).into(),
@@ -208,6 +205,12 @@ fn memory(roots: &Roots) -> Result<MemoryFacts, ReadError> {
         swap_total_bytes: info.swap_total,
         swap_free_bytes: info.swap_free,
     })
+}
+
+/// Stall times for one resource (`cpu`, `io`, `memory`).
+pub fn pressure(roots: &Roots, resource: &str) -> Result<PressureFacts, ReadError> {
+    let path = roots.proc.join("pressure").join(resource);
+    parse_pressure(&path, &read_text(&path)?)
 }
 
 fn parse_pressure(path: &Path, text: &str) -> Result<PressureFacts, ReadError> {

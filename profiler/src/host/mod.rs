@@ -10,6 +10,7 @@ pub mod doctor;
 mod facts;
 pub mod filesystem;
 pub mod kernel;
+pub mod memory;
 pub mod net;
 pub mod process;
 mod reading;

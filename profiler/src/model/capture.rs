@@ -1,5 +1,7 @@
 //! A capture: what `drain` saw, with the host's facts, the clocks and the losses.
 
+use std::collections::BTreeMap;
+
 use profiler_common::block::{BlockKey, BlockTotals};
 use profiler_common::loss;
 use profiler_common::sched::{Thread, WaitKey, Waits};
@@ -7,8 +9,9 @@ use profiler_common::udp::{UdpKey, UdpTotals};
 use serde::{Deserialize, Serialize};
 
 use super::{Event, Symbols};
-use crate::host::HostFacts;
 use crate::host::counters::KernelCounters;
+use crate::host::memory::{Mappings, RangeUse};
+use crate::host::{HostFacts, Reading};
 use crate::ship::Ship;
 use crate::ship::loom::LoomAnswer;
 
@@ -50,6 +53,8 @@ pub struct Meta {
     pub probes: Vec<ProbeStatus>,
     /// Processes that the ship forked and that were watched from then on.
     pub followed_tgids: Vec<u32>,
+    /// What procfs said of the ship's threads when the window opened.
+    pub thread_states_start: Vec<ThreadState>,
     /// What procfs said of the ship's threads at the end.
     pub thread_states: Vec<ThreadState>,
     /// The kernel's own counters when the window opened.
@@ -60,13 +65,19 @@ pub struct Meta {
     pub loom_start: LoomAnswer,
     /// The head of the loom when the window closed.
     pub loom_end: LoomAnswer,
+    /// What the addresses of the ship's processes were for, by process.
+    pub mappings: BTreeMap<u32, Mappings>,
+    /// What part of the loom was in memory when the window closed.
+    pub loom_use: Reading<RangeUse>,
     /// What could not be kept.
     pub losses: Losses,
     /// What the programs cost.
     pub program_costs: Vec<ProgramCost>,
     /// Time for which the kernel kept count of that.
     pub cost_measured_ns: u64,
-    /// What the profiler's own process used.
+    /// The profiler's own process.
+    pub own_tgid: u32,
+    /// What it used.
     pub own_use: OwnUse,
     /// Bytes of records drained.
     pub record_bytes: u64,
@@ -176,11 +187,17 @@ impl Losses {
         self.kernel.get(reason as usize).copied().unwrap_or(0)
     }
 
+    /// Threads, waits and processes that no sum counts: what is said of the whole ship may be wrong.
+    pub fn of_budgets(&self) -> u64 {
+        let reasons = [loss::THREAD_SLOT, loss::WAIT_SLOT, loss::PROCESS_SLOT];
+        reasons.iter().map(|&reason| self.of(reason)).sum()
+    }
+
     /// Everything whose loss makes a statement of the report incomplete. Stacks that could not
     /// be read are not among them: the interval they belong to is there.
     pub fn total(&self) -> u64 {
         let kernel: u64 = (0..loss::REASONS)
-            .filter(|&reason| reason != loss::USER_STACK && reason != loss::KERNEL_STACK)
+            .filter(|&reason| reason != loss::USER_STACK)
             .map(|reason| self.of(reason))
             .sum();
         kernel + self.malformed_records

@@ -15,6 +15,8 @@ pub enum Event {
     BioDone(BioDoneEvent),
     /// A thread began or ends.
     Task(TaskEvent),
+    /// A major fault was served.
+    Fault(FaultEvent),
 }
 
 impl Event {
@@ -26,6 +28,7 @@ impl Event {
             Self::Bio(event) => event.queued_ktime_ns,
             Self::BioDone(event) => event.done_ktime_ns,
             Self::Task(event) => event.ktime_ns,
+            Self::Fault(event) => event.ktime_ns,
         }
     }
 
@@ -35,6 +38,7 @@ impl Event {
             Self::Wait(event) => Some((event.thread, &event.stack)),
             Self::Sample(event) => Some((event.thread, &event.stack)),
             Self::Bio(event) => Some((event.thread, &event.stack)),
+            Self::Fault(event) => Some((event.thread, &event.stack)),
             Self::BioDone(_) | Self::Task(_) => None,
         }
     }
@@ -157,4 +161,21 @@ pub struct TaskEvent {
     pub comm: String,
     /// The process that created it; nothing at its end.
     pub parent_tgid: Option<u32>,
+}
+
+/// A page fault that had to wait for I/O was served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FaultEvent {
+    /// Which thread.
+    pub thread: ThreadId,
+    /// When it was served.
+    pub ktime_ns: u64,
+    /// What was touched.
+    pub address: u64,
+    /// Time that the thread was blocked for pages since its event before.
+    pub waited_ns: u64,
+    /// Faults since then, this one included.
+    pub count: u64,
+    /// Where; empty if as at the thread's event before.
+    pub stack: Stack,
 }

@@ -11,7 +11,9 @@ mod symbols;
 pub use capture::{
     Capture, Clocks, EndReason, Losses, Meta, OwnUse, ProbeStatus, ProgramCost, ThreadState, Totals,
 };
-pub use event::{BioDoneEvent, BioEvent, Event, SampleEvent, Stack, TaskEvent, WaitEvent};
+pub use event::{
+    BioDoneEvent, BioEvent, Event, FaultEvent, SampleEvent, Stack, TaskEvent, WaitEvent,
+};
 pub use histogram::Histogram;
 pub use symbols::{Frame, FrameKind, Symbols};
 

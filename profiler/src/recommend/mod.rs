@@ -35,7 +35,10 @@ pub struct Fix {
 
 /// Asks every entry, and ranks: those that would help first, the others by name.
 pub fn recommend(situation: &Situation<'_>, verdict: VerdictKind) -> Vec<Fix> {
-    let mut fixes: Vec<Fix> = ENTRIES.iter().map(|entry| fix(entry, situation)).collect();
+    let mut fixes: Vec<Fix> = ENTRIES
+        .iter()
+        .map(|entry| fix(entry, situation, verdict))
+        .collect();
     fixes.sort_by(|a, b| {
         let rank = |fix: &Fix| {
             let helps = matches!(fix.assessment.answer, Answer::WouldHelp(_));
@@ -58,9 +61,17 @@ pub fn recommend(situation: &Situation<'_>, verdict: VerdictKind) -> Vec<Fix> {
 /// A gain of at most this share is none that anybody would notice.
 const MIN_GAIN_RATIO: f64 = 0.02;
 
-fn fix(entry: &Entry, situation: &Situation<'_>) -> Fix {
+fn fix(entry: &Entry, situation: &Situation<'_>, verdict: VerdictKind) -> Fix {
     let mut assessment = (entry.assess)(situation);
     let mut gain_ratio = gain_ratio(&assessment, situation);
+    let of_stalls = matches!(
+        assessment.answer,
+        Answer::WouldHelp(Gain::StalledTime { .. })
+    );
+    if of_stalls && verdict != VerdictKind::Stalled {
+        // It may be right, but nothing stalls.
+        gain_ratio = None;
+    }
     if gain_ratio.is_some_and(|(_, high)| high <= MIN_GAIN_RATIO) {
         gain_ratio = None;
         assessment.answer = Answer::NoEvidence;

@@ -9,13 +9,14 @@ use super::harmless;
 use crate::aggregate::stacks::{Folded, StackKind, fold};
 use crate::attribute::syscall_name;
 use crate::model::{Capture, FrameKind, ThreadId};
-use crate::report::units::duration;
+use crate::report::units::{count, duration};
 
 /// The flamegraphs that a capture allows, with the names of their files.
-pub const KINDS: [(StackKind, &str); 3] = [
+pub const KINDS: [(StackKind, &str); 4] = [
     (StackKind::OnCpu, "on-cpu.svg"),
     (StackKind::OffCpu, "off-cpu.svg"),
     (StackKind::BlockIo, "block-io.svg"),
+    (StackKind::PageFault, "page-fault.svg"),
 ];
 
 /// An SVG; nothing if the capture holds no stack of this kind.
@@ -68,26 +69,34 @@ pub fn lines(folded: &Folded) -> Vec<String> {
         .collect()
 }
 
-fn options(capture: &Capture, kind: StackKind, total_ns: u64) -> Options<'static> {
+fn options(capture: &Capture, kind: StackKind, total: u64) -> Options<'static> {
     let (what, palette) = match kind {
         StackKind::OnCpu => ("Time on CPU", BasicPalette::Hot),
         StackKind::OffCpu => ("Time blocked, waits for work left out", BasicPalette::Blue),
         StackKind::BlockIo => ("Block I/O, from queued to done", BasicPalette::Io),
+        StackKind::PageFault => ("Major page faults", BasicPalette::Mem),
     };
     let meta = &capture.meta;
     let mut options = Options::default();
     options.title = format!("{what}: {}", harmless(&meta.ship.label()));
     options.subtitle = Some(format!(
         "{} in {}; vere {}; {} lost",
-        duration(total_ns),
+        match kind {
+            StackKind::PageFault => format!("{} faults", count(total)),
+            _ => duration(total),
+        },
         duration(meta.clocks.duration_ns()),
         harmless(meta.ship.version.as_deref().unwrap_or("version unknown")),
         meta.losses.total()
     ));
     options.colors = Palette::Basic(palette);
     options.bgcolors = Some(BackgroundColor::Flat((255, 255, 255).into()));
-    options.count_name = "ms".to_owned();
-    options.factor = 1e-6;
+    if kind == StackKind::PageFault {
+        options.count_name = "faults".to_owned();
+    } else {
+        options.count_name = "ms".to_owned();
+        options.factor = 1e-6;
+    }
     // The same capture gives the same picture.
     options.deterministic = true;
     options

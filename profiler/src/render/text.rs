@@ -6,11 +6,14 @@ use super::harmless;
 use super::page::Page;
 use crate::attribute::{Cause, VerdictKind};
 use crate::catalogue::{Answer, Gain};
-use crate::model::EndReason;
+use crate::model::{EndReason, sum};
 use crate::recommend::Fix;
 use crate::report::units::{bytes, count, duration, percent, percent_range};
 use crate::report::{Check, PartShare, Report, Severity, ThreadBudget};
+use crate::ship::Role;
 
+/// Most threads beside the commit workers that are shown.
+const MAX_THREADS: usize = 8;
 /// Where the evidence of a part begins.
 const EVIDENCE: usize = 50;
 
@@ -162,33 +165,45 @@ fn threads(page: &mut Page, report: &Report) {
         "{:<27}{:>8}{:>11}{:>9}{:>8}{:>9}",
         "THREADS, share of wall", "on CPU", "run queue", "blocked", "idle", "unexpl."
     ));
-    let shown: Vec<&ThreadBudget> = report
-        .threads
-        .iter()
-        .filter(|t| t.idle_ns < t.wall_ns)
-        .collect();
-    for thread in shown.iter().take(8) {
-        let share = |ns: u64| percent(crate::attribute::ratio(ns, thread.wall_ns));
-        let blocked: u64 = thread
-            .blocked
-            .iter()
-            .filter(|b| !b.idle)
-            .map(|b| b.total_ns)
-            .sum();
-        page.line(&format!(
-            "{:<27}{:>8}{:>11}{:>9}{:>8}{:>9}",
-            thread_name(thread),
-            share(thread.on_cpu_ns),
-            share(thread.run_queue_ns),
-            share(blocked),
-            share(thread.idle_ns),
-            share(thread.unexplained_ns)
-        ));
+    let busy = report.threads.iter().filter(|t| t.idle_ns < t.wall_ns);
+    let (workers, others): (Vec<_>, Vec<_>) = busy.partition(|t| t.role == Role::CommitWorker);
+    let shown = others.len().min(MAX_THREADS);
+    for thread in &others[..shown] {
+        thread_line(page, &thread_name(thread), &[thread]);
     }
-    let rest = report.threads.len() - shown.len().min(8);
+    match workers.as_slice() {
+        [] => {}
+        [worker] => thread_line(page, &thread_name(worker), &workers),
+        // Any of them may commit, one at a time: their mean says as much, in one line.
+        _ => thread_line(
+            page,
+            &format!("{} commit workers, mean", workers.len()),
+            &workers,
+        ),
+    }
+    let rest = report.threads.len() - shown - workers.len();
     if rest > 0 {
         page.line(&format!("and {rest} more that idled or did little"));
     }
+}
+
+/// Shares of the wall time of some threads.
+fn thread_line(page: &mut Page, name: &str, threads: &[&ThreadBudget]) {
+    let total = |of: fn(&ThreadBudget) -> u64| sum(threads.iter().map(|thread| of(thread)));
+    let wall_ns = total(|thread| thread.wall_ns);
+    let share = |of: fn(&ThreadBudget) -> u64| percent(crate::attribute::ratio(total(of), wall_ns));
+    let blocked = |thread: &ThreadBudget| -> u64 {
+        let blocked = thread.blocked.iter().filter(|wait| !wait.idle);
+        sum(blocked.map(|wait| wait.total_ns))
+    };
+    page.line(&format!(
+        "{name:<27}{:>8}{:>11}{:>9}{:>8}{:>9}",
+        share(|thread| thread.on_cpu_ns),
+        share(|thread| thread.run_queue_ns),
+        share(blocked),
+        share(|thread| thread.idle_ns),
+        share(|thread| thread.unexplained_ns)
+    ));
 }
 
 fn thread_name(thread: &ThreadBudget) -> String {
@@ -208,7 +223,7 @@ fn fixes(page: &mut Page, report: &Report) {
         .partition(|fix| fix.gain_ratio.is_some());
     if matches!(
         report.verdict.kind,
-        VerdictKind::Healthy | VerdictKind::TooFewEvents
+        VerdictKind::Healthy | VerdictKind::TooFewEvents | VerdictKind::NotUp
     ) {
         page.line("WHAT TO CHANGE   nothing");
         other.append(&mut help);
@@ -222,6 +237,14 @@ fn fixes(page: &mut Page, report: &Report) {
     }
     for (i, fix) in help.iter().enumerate() {
         fix_lines(page, i + 1, fix);
+    }
+    // What is so already needs no reason here; JSON has them all.
+    let (already, other): (Vec<&Fix>, Vec<&Fix>) = other
+        .into_iter()
+        .partition(|fix| fix.assessment.answer == Answer::AlreadySo);
+    if !already.is_empty() {
+        let ids: Vec<&str> = already.iter().map(|fix| fix.id).collect();
+        page.wrapped("  already so   ", &ids.join(", "));
     }
     for fix in other {
         let word = match fix.assessment.answer {
@@ -311,14 +334,13 @@ fn check(check: &Check) -> Option<String> {
         _ if check.kernels == 0 => write!(text, "{} none in the kernel's", check.what),
         _ => {
             let difference = (check.ours as f64 - check.kernels as f64) / check.kernels as f64;
-            // It counts a folio as dirty as a whole (`folio_account_dirtied`, mm/page-writeback.c),
-            // also when a commit writes one page of it.
-            let whole = if check.what == "bytes written" && difference < -0.02 {
-                " (the kernel counts more than is written: whole folios)"
+            // `task_io_account_write` is called when a folio becomes dirty (mm/page-writeback.c).
+            let when = if check.what == "bytes written" && difference.abs() > 0.02 {
+                " (the kernel counts what became dirty)"
             } else {
                 ""
             };
-            write!(text, "{} {:+.1} %{whole}", check.what, difference * 100.0)
+            write!(text, "{} {:+.1} %{when}", check.what, difference * 100.0)
         }
     };
     Some(text)

@@ -13,7 +13,9 @@ use super::{
     SCHEMA_VERSION, Severity, ShipLine, ThreadBudget, Verdict, WindowLine,
 };
 use crate::aggregate::{Summaries, aggregate};
-use crate::attribute::{Attribution, Cause, VerdictKind, attribute, judge, ratio, syscall_name};
+use crate::attribute::{
+    Attribution, Cause, Circumstances, VerdictKind, attribute, judge, ratio, syscall_name,
+};
 use crate::catalogue::Situation;
 use crate::host::block::Backing;
 use crate::model::{Capture, Losses, Meta, sum};
@@ -30,7 +32,13 @@ pub fn report(capture: &Capture) -> Report {
         .iter()
         .any(|finding| finding.severity == Severity::Severe);
     let events = events(meta);
-    let (kind, stall_cause) = judge(&attribution, severe, events.as_ref().map(|e| e.count));
+    let circumstances = Circumstances {
+        up: !meta.ship.booting && (meta.ship.mars.is_some() || !meta.followed_tgids.is_empty()),
+        severe,
+        whole: meta.losses.of_budgets() == 0,
+        events: events.as_ref().map(|events| events.count),
+    };
+    let (kind, stall_cause) = judge(&attribution, circumstances);
     let cause = match kind {
         VerdictKind::Finding => findings.first().and_then(|finding| finding.cause),
         _ => stall_cause,
@@ -62,7 +70,7 @@ pub fn report(capture: &Capture) -> Report {
         },
         basis: sentence::BASIS.to_owned(),
         busy_ns: attribution.busy_ns(),
-        not_the_cause: sentence::not_the_cause(cause, &facts),
+        not_the_cause: sentence::not_the_cause(kind, cause, &facts),
         fixes: recommend(&situation, kind),
         threads: summaries
             .threads
@@ -74,6 +82,7 @@ pub fn report(capture: &Capture) -> Report {
             .iter()
             .map(|block| block_line(block, meta))
             .collect(),
+        memory: summaries.memory.clone(),
         udp: summaries.udp.clone(),
         checks: checks(capture, &summaries),
         own_cost: own_cost(meta),
@@ -341,8 +350,11 @@ fn losses(losses: &Losses) -> Vec<Loss> {
         ),
         (loss::BLOCK_SLOT, "block I/O without a sum (map full)"),
         (loss::PROCESS_SLOT, "processes not followed (map full)"),
+        (
+            loss::FAULT_RECORD,
+            "places of major faults (ring buffer full)",
+        ),
         (loss::USER_STACK, "user stacks that could not be read"),
-        (loss::KERNEL_STACK, "kernel stacks that could not be read"),
     ];
     let kernel = REASONS.iter().map(|(reason, what)| Loss {
         what,

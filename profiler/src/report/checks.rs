@@ -15,6 +15,7 @@ pub fn checks(capture: &Capture, summaries: &Summaries) -> Vec<Check> {
         run_queue(capture, summaries),
         written(capture, summaries),
         read(capture, summaries),
+        major_faults(summaries, capture),
         lost_datagrams(capture, summaries),
     ]
     .into_iter()
@@ -75,6 +76,17 @@ fn run_queue(capture: &Capture, summaries: &Summaries) -> Option<Check> {
         ours,
         kernels,
         unit: "ns",
+    })
+}
+
+fn major_faults(summaries: &Summaries, capture: &Capture) -> Option<Check> {
+    let kernels = crate::attribute::PageInRule::of(&capture.meta).major_faults?;
+    Some(Check {
+        what: "major faults",
+        source: "/proc/PID/stat",
+        ours: summaries.memory.major_faults?,
+        kernels,
+        unit: "",
     })
 }
 

@@ -24,6 +24,9 @@ pub fn findings(meta: &Meta, summaries: &Summaries) -> Vec<Finding> {
         lost_datagrams(summaries),
         full_disk(meta),
         io_errors(summaries),
+        many_mappings(summaries),
+        full_loom(summaries),
+        killed_for_memory(meta),
     ];
     let mut findings: Vec<Finding> = all.into_iter().flatten().collect();
     findings.sort_by_key(|finding| {
@@ -69,11 +72,7 @@ fn lost_datagrams(summaries: &Summaries) -> Option<Finding> {
     Some(Finding {
         id: "udp-drops",
         cause: Some(Cause::Ames),
-        severity: if severe {
-            Severity::Severe
-        } else {
-            Severity::Notice
-        },
+        severity: severity(severe),
         count: Some(dropped),
         sentence: format!(
             "{} datagrams{share} were lost at a full receive buffer",
@@ -88,11 +87,7 @@ fn full_disk(meta: &Meta) -> Option<Finding> {
     (used > FULL_RATIO).then(|| Finding {
         id: "disk-space",
         cause: Some(Cause::Disk),
-        severity: if used > SEVERELY_FULL_RATIO {
-            Severity::Severe
-        } else {
-            Severity::Notice
-        },
+        severity: severity(used > SEVERELY_FULL_RATIO),
         count: None,
         sentence: format!(
             "the pier's file system is {} full, {} free",
@@ -114,4 +109,68 @@ fn io_errors(summaries: &Summaries) -> Option<Finding> {
             count(errors)
         ),
     })
+}
+
+/// Share of `vm.max_map_count` from which on it is worth knowing, and severe. At the limit the next page
+/// that becomes dirty ends the ship ("loom: fault mprotect: Out of memory").
+const MANY_MAPPINGS_RATIO: f64 = 0.5;
+const SEVERELY_MANY_MAPPINGS_RATIO: f64 = 0.8;
+
+fn many_mappings(summaries: &Summaries) -> Option<Finding> {
+    let memory = &summaries.memory;
+    let (mappings, limit) = (memory.mappings?, memory.max_mappings?);
+    let ratio = crate::attribute::ratio(mappings, limit);
+    (ratio >= MANY_MAPPINGS_RATIO).then(|| Finding {
+        id: "map-count",
+        cause: Some(Cause::Memory),
+        severity: severity(ratio >= SEVERELY_MANY_MAPPINGS_RATIO),
+        count: Some(mappings),
+        sentence: format!(
+            "mars has {} memory mappings and dies at {} (vm.max_map_count)",
+            count(mappings),
+            count(limit)
+        ),
+    })
+}
+
+/// Below these vere empties its caches, and packs its heap after an event
+/// (`pkg/vere/mars.c`, `u3_mars_kick`): 2^27 and 2^25 words of 4 bytes.
+const LOW_GAP_BYTES: u64 = 512 << 20;
+const PACKING_GAP_BYTES: u64 = 128 << 20;
+
+fn full_loom(summaries: &Summaries) -> Option<Finding> {
+    let gap = summaries.memory.loom?.free_gap_bytes;
+    (gap < LOW_GAP_BYTES).then(|| Finding {
+        id: "loom-space",
+        cause: Some(Cause::Memory),
+        severity: severity(gap < PACKING_GAP_BYTES),
+        count: None,
+        sentence: format!(
+            "the loom has {} free: vere empties its caches below 512 MiB and packs below 128 MiB",
+            bytes(gap)
+        ),
+    })
+}
+
+fn killed_for_memory(meta: &Meta) -> Option<Finding> {
+    let (before, after) = (
+        meta.counters_start.group_memory.known()?.oom_kills_total?,
+        meta.counters_end.group_memory.known()?.oom_kills_total?,
+    );
+    let kills = after.saturating_sub(before);
+    (kills > 0).then(|| Finding {
+        id: "oom-kills",
+        cause: Some(Cause::Memory),
+        severity: Severity::Severe,
+        count: Some(kills),
+        sentence: format!("the kernel killed {kills} process(es) of the ship's group for memory"),
+    })
+}
+
+fn severity(severe: bool) -> Severity {
+    if severe {
+        Severity::Severe
+    } else {
+        Severity::Notice
+    }
 }

@@ -10,6 +10,7 @@ pub use build::report;
 
 use serde::Serialize;
 
+use crate::aggregate::memory::MemorySummary;
 use crate::aggregate::udp::UdpSummary;
 use crate::attribute::{Cause, Leaf, VerdictKind};
 use crate::model::EndReason;
@@ -54,6 +55,8 @@ pub struct Report {
     pub threads: Vec<ThreadBudget>,
     /// Block I/O.
     pub block_io: Vec<BlockLine>,
+    /// Memory.
+    pub memory: MemorySummary,
     /// Datagrams.
     pub udp: Option<UdpSummary>,
     /// Our sums beside the kernel's own.

@@ -32,6 +32,12 @@ pub fn verdict(kind: VerdictKind, cause: Option<Cause>, facts: &Facts<'_>) -> St
             format!("{}. The ship's threads were quick, but see:", cause.title())
         }
         (VerdictKind::Finding, None) => "The ship's threads were quick, but see:".to_owned(),
+        (VerdictKind::NotUp, _) => not_up(facts.meta),
+        (VerdictKind::CannotTell, _) => format!(
+            "Cannot tell. {} sums were lost, so some of the ship's time is not known; see the losses, \
+             and capture for a shorter time.",
+            facts.meta.losses.of_budgets()
+        ),
         (VerdictKind::TooFewEvents, _) => {
             let events = facts.events.map_or(0, |events| events.count);
             format!(
@@ -60,6 +66,18 @@ pub fn verdict(kind: VerdictKind, cause: Option<Cause>, facts: &Facts<'_>) -> St
         text.push('.');
     }
     text
+}
+
+/// Why a ship computes no events.
+fn not_up(meta: &Meta) -> String {
+    if meta.ship.booting {
+        return "The ship is booting: it is being built for the first time and takes no events yet. \
+                Wait until it is up."
+            .to_owned();
+    }
+    "The ship is not up: its king runs, but there is no Nock process. It is starting, replays its log \
+     in another process, or has lost it; see the ship's own output."
+        .to_owned()
 }
 
 fn long_waits(waits: u64) -> String {
@@ -113,6 +131,13 @@ fn stalled(cause: Cause, facts: &Facts<'_>) -> String {
         Leaf::PageInAfterEviction => {
             "went into reading pages back that had been evicted: too little memory".to_owned()
         }
+        Leaf::SwapIn => "went into pages that came back from swap: too little memory".to_owned(),
+        Leaf::Reclaim => format!(
+            "went by while the ship's own threads had to free memory: {}",
+            duration(part.total_ns)
+        ),
+        Leaf::Compaction => "went into moving pages for larger pieces of memory".to_owned(),
+        Leaf::DirtyTracking => "went into noting which pages of the loom change".to_owned(),
         Leaf::MemoryMap => "went into changes of the memory map".to_owned(),
         Leaf::SendPath => "went into sending".to_owned(),
         Leaf::KingHeldUp => "went by while mars waited for the king".to_owned(),
@@ -130,13 +155,30 @@ fn typical(leaf: Leaf, facts: &Facts<'_>) -> String {
     }
 }
 
+/// Who was ahead in the run queue most of the time, with its share of the waits that were recorded.
 fn behind(attribution: &Attribution) -> String {
-    let other = attribution.behind.iter().find(|b| !b.own && b.tgid != 0);
-    match (other, attribution.behind.first()) {
-        (Some(other), _) => format!("behind {} (pid {})", other.comm, other.tgid),
-        (None, Some(own)) if own.own => "behind its own threads".to_owned(),
-        (None, Some(_)) => "with its CPU idle (woken, or throttled)".to_owned(),
-        (None, None) => "in waits too short to be recorded".to_owned(),
+    let recorded = sum(attribution.behind.iter().map(|b| b.total_ns));
+    let own = sum(attribution
+        .behind
+        .iter()
+        .filter(|b| b.own)
+        .map(|b| b.total_ns));
+    let Some(first) = attribution.behind.iter().find(|b| !b.own) else {
+        return if own > 0 {
+            "behind its own threads".to_owned()
+        } else {
+            "in waits too short to be recorded".to_owned()
+        };
+    };
+    if own >= first.total_ns {
+        let share = crate::attribute::ratio(own, recorded);
+        return format!("{} behind its own threads", percent(share));
+    }
+    let share = percent(crate::attribute::ratio(first.total_ns, recorded));
+    match first.tgid {
+        0 => format!("{share} with its CPU idle (just woken, or throttled)"),
+        _ if first.profiler => format!("{share} behind this profiler"),
+        tgid => format!("{share} behind {} (pid {tgid})", first.comm),
     }
 }
 
@@ -156,15 +198,25 @@ pub fn evidence(
                 let threads = summaries.threads.iter().filter(|t| t.role == role);
                 duration(threads.map(|t| t.on_cpu_ns).sum())
             };
-            format!("mars {}, king {}", of(Role::Mars), of(Role::King))
+            match meta.ship.mars {
+                Some(_) => format!("mars {}, king {}", of(Role::Mars), of(Role::King)),
+                None => format!("king {}", of(Role::King)),
+            }
         }
         Leaf::RunQueue => behind(attribution),
-        Leaf::Throttled => match meta.host.cgroup.tightest_cpu_limit() {
+        Leaf::Throttled => match crate::catalogue::limit_that_throttled(meta) {
             Some(limit) => format!("quota of {:.2} CPUs", limit.cpus()),
             None => "quota of the group".to_owned(),
         },
-        Leaf::PageIn | Leaf::PageInAfterEviction => match attribution.page_ins.major_faults {
-            Some(faults) => format!("{} major faults", count(faults)),
+        Leaf::PageIn | Leaf::PageInAfterEviction => page_ins(attribution, summaries),
+        Leaf::SwapIn => match summaries.memory.swapped_in_pages {
+            Some(pages) => format!("{} pages in on this host", count(pages)),
+            None => String::new(),
+        },
+        Leaf::Reclaim => format!("{} times", count(summaries.memory.reclaims)),
+        Leaf::Compaction => format!("{} times", count(summaries.memory.compactions)),
+        Leaf::DirtyTracking => match summaries.memory.dirtied_pages {
+            Some(pages) => format!("{} pages of the loom", count(pages)),
             None => String::new(),
         },
         Leaf::MemoryMap | Leaf::SendPath | Leaf::KingHeldUp => String::new(),
@@ -172,6 +224,22 @@ pub fn evidence(
             let sum: u64 = summaries.threads.iter().map(|t| t.unexplained_ns).sum();
             format!("{} without any reason", duration(sum))
         }
+    }
+}
+
+/// Major faults, and what most of them were for.
+fn page_ins(attribution: &Attribution, summaries: &Summaries) -> String {
+    let Some(faults) = attribution.page_ins.major_faults else {
+        return String::new();
+    };
+    let faults = format!(
+        "{} major fault{}",
+        count(faults),
+        if faults == 1 { "" } else { "s" }
+    );
+    match summaries.memory.page_ins.first() {
+        Some(most) => format!("{faults}, {} in {}", count(most.count), most.name),
+        None => faults,
     }
 }
 
@@ -191,7 +259,10 @@ fn block(summaries: &Summaries, meta: &Meta, role: Role) -> String {
 }
 
 /// What it is not, each with its number. What is not measured is not listed.
-pub fn not_the_cause(cause: Option<Cause>, facts: &Facts<'_>) -> Vec<String> {
+pub fn not_the_cause(kind: VerdictKind, cause: Option<Cause>, facts: &Facts<'_>) -> Vec<String> {
+    if matches!(kind, VerdictKind::NotUp | VerdictKind::CannotTell) {
+        return Vec::new();
+    }
     let mut lines = Vec::new();
     let attribution = facts.attribution;
     let received_all = |udp: &UdpSummary| {
@@ -225,6 +296,7 @@ pub fn not_the_cause(cause: Option<Cause>, facts: &Facts<'_>) -> Vec<String> {
         (Cause::Disk, Leaf::Snapshot, "snapshot"),
         (Cause::Cpu, Leaf::RunQueue, "run queue"),
         (Cause::Memory, Leaf::PageInAfterEviction, "evicted pages"),
+        (Cause::Memory, Leaf::Reclaim, "reclaim"),
     ] {
         let share = crate::attribute::ratio(attribution.leaf_ns(leaf), attribution.busy_ns());
         if cause.is_some_and(|cause| cause != other) && share < HEALTHY_STALL_RATIO {

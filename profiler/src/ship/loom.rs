@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,11 @@ mod offset {
     pub const MAT: usize = 0x34;
     pub const RUT: usize = 0x38;
     pub const END: usize = 0x3c;
+}
+
+/// The addresses of a loom of `bytes`.
+pub fn range(bytes: u64) -> Range<u64> {
+    LOOM_BASE..LOOM_BASE.saturating_add(bytes)
 }
 
 /// What the head of the loom says.

@@ -18,6 +18,8 @@ pub enum Controller {
     Cpu,
     /// Block I/O.
     Io,
+    /// Memory.
+    Memory,
 }
 
 impl Controller {
@@ -26,6 +28,7 @@ impl Controller {
         match self {
             Self::Cpu => ("cpu", "cpu"),
             Self::Io => ("blkio", "io"),
+            Self::Memory => ("memory", "memory"),
         }
     }
 
@@ -35,6 +38,7 @@ impl Controller {
         match self {
             Self::Cpu => &["cpu"],
             Self::Io => &["memory", "io"],
+            Self::Memory => &["memory"],
         }
     }
 }

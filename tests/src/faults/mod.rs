@@ -4,6 +4,8 @@
 pub mod cgroup;
 pub mod cpu;
 pub mod disk;
+pub mod memory;
 
 pub use cpu::{CpuHogs, CpuQuota};
 pub use disk::{FullDisk, IopsLimits, LoopDisk, SlowDisk};
+pub use memory::{MemoryLimit, ZramSwap};

@@ -1,7 +1,6 @@
 //! Our sums against the kernel's own counters over the same window.
 
 use std::fs;
-use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -11,12 +10,11 @@ use harness::peer::PeerOptions;
 use harness::process::{poll_until, threads};
 use harness::profile::Profile;
 use harness::ship::{RunningShip, ShipOptions};
-use rustix::fs::{Advice, fadvise};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, setpriority_process};
+use rustix::process::{Signal, setpriority_process};
 use serde_json::Value;
 
 use crate::kernel::{is_capturing, wait_for_capture};
-use crate::support::{DONE, INCOMPLETE, Report, ShipInMemory, number};
+use crate::support::{DONE, INCOMPLETE, Report, ShipInMemory, evict_image, number, process};
 
 /// Length of a capture that ends by itself, s.
 const SECONDS: u64 = 5;
@@ -260,42 +258,4 @@ fn drops(port: u16) -> u64 {
         local.is_some_and(|local| local.ends_with(&at_port))
     });
     socket.unwrap().last().unwrap().parse().unwrap()
-}
-
-/// Takes the pages of mars' image from memory, so that it has to read them again.
-fn evict_image(ship: &RunningShip) {
-    let maps = fs::read_to_string(format!("/proc/{}/maps", ship.mars_pid())).unwrap();
-    let images = maps.lines().filter(|line| line.ends_with("/image.bin"));
-    let parts: Vec<libc::iovec> = images
-        .map(|line| {
-            let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
-            let [start, end] = [start, end].map(|word| usize::from_str_radix(word, 16).unwrap());
-            libc::iovec {
-                iov_base: std::ptr::without_provenance_mut(start),
-                iov_len: end - start,
-            }
-        })
-        .collect();
-    let mars = pidfd_open(process(ship.mars_pid()).unwrap(), PidfdFlags::empty()).unwrap();
-    // SAFETY: the parts live until the call returns, and lie in another process, whose clean file
-    // pages come back with the same content.
-    let evicted = unsafe {
-        libc::syscall(
-            libc::SYS_process_madvise,
-            mars.as_raw_fd(),
-            parts.as_ptr(),
-            parts.len(),
-            libc::MADV_PAGEOUT,
-            0,
-        )
-    };
-    let error = std::io::Error::last_os_error();
-    assert!(evicted > 0, "{error}: {maps}");
-    // That was for the pages that mars has touched. The others are in the page cache alone.
-    let image = fs::File::open(ship.pier().join(".urb/chk/image.bin")).unwrap();
-    fadvise(&image, 0, None, Advice::DontNeed).unwrap();
-}
-
-fn process(pid: u32) -> Option<Pid> {
-    Pid::from_raw(pid.cast_signed())
 }

@@ -1,6 +1,7 @@
 //! Reports as the tests read them, and the ships they are made of.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,11 @@ use harness::profile::{Outcome, Profile};
 use harness::scratch::Scratch;
 use harness::ship::{RunningShip, ShipOptions};
 use harness::workspace;
+use rustix::fs::{Advice, fadvise};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
+
+use crate::kernel::wait_for_capture;
 
 /// Exit status: done.
 pub const DONE: i32 = 0;
@@ -18,6 +23,9 @@ pub const DONE: i32 = 0;
 pub const FAILED: i32 = 1;
 /// Exit status: done, but something was lost or could not be measured.
 pub const INCOMPLETE: i32 = 3;
+
+/// Captures from this size on are no fixtures.
+const FIXTURE_BYTES: usize = 300 << 10;
 
 /// A user without any rights, and a group: `nobody` and `nogroup` on Debian.
 pub const NOBODY: u32 = 65534;
@@ -144,17 +152,26 @@ pub struct Report(pub Value);
 
 impl Report {
     /// The deep dive of a pier. It must be whole, and its sums must be exact. With `RECORD_CAPTURES`
-    /// set, its capture becomes the fixture of that name.
+    /// set, its capture becomes the fixture of that name, unless it is too large for one.
     pub fn of_scene(name: &str, pier: &Path, seconds: u64) -> Self {
+        Self::of_scene_with(name, pier, seconds, || {})
+    }
+
+    /// The same; `meanwhile` happens once the capture has begun.
+    pub fn of_scene_with(name: &str, pier: &Path, seconds: u64, meanwhile: impl FnOnce()) -> Self {
         let home = Scratch::new("scene").unwrap();
         let output = home.path().join("run");
         let profile = Profile::deep_dive(pier, seconds).json().output(&output);
-        let outcome = profile.run().unwrap();
+        let running = profile.start().unwrap();
+        wait_for_capture(&running);
+        meanwhile();
+        let outcome = running.finish().unwrap();
         assert_eq!(outcome.code(), Some(DONE), "{}", outcome.stderr);
-        if std::env::var_os("RECORD_CAPTURES").is_some() {
+        let capture = fs::read(output.join("capture")).unwrap();
+        if std::env::var_os("RECORD_CAPTURES").is_some() && capture.len() < FIXTURE_BYTES {
             let fixtures = workspace::root().join("profiler/tests/fixtures");
             let fixture = fixtures.join(name).with_extension("capture");
-            fs::copy(output.join("capture"), fixture).unwrap();
+            fs::write(fixture, capture).unwrap();
         }
         let report = Self::of(&outcome);
         assert_eq!(report.strings("incomplete"), [""; 0]);
@@ -242,6 +259,7 @@ impl Report {
         for id in [
             "cpu-quota",
             "disk-class",
+            "io-limit",
             "io-scheduler",
             "nice",
             "rmem-max",
@@ -310,4 +328,43 @@ pub fn number(value: &Value, field: &str) -> u64 {
     value[field]
         .as_u64()
         .unwrap_or_else(|| panic!("{field} is no number in {value:#}"))
+}
+
+/// Takes the pages of mars' image from memory, so that it has to read them again.
+pub fn evict_image(ship: &RunningShip) {
+    let maps = fs::read_to_string(format!("/proc/{}/maps", ship.mars_pid())).unwrap();
+    let images = maps.lines().filter(|line| line.ends_with("/image.bin"));
+    let parts: Vec<libc::iovec> = images
+        .map(|line| {
+            let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+            let [start, end] = [start, end].map(|word| usize::from_str_radix(word, 16).unwrap());
+            libc::iovec {
+                iov_base: std::ptr::without_provenance_mut(start),
+                iov_len: end - start,
+            }
+        })
+        .collect();
+    let mars = pidfd_open(process(ship.mars_pid()).unwrap(), PidfdFlags::empty()).unwrap();
+    // SAFETY: the parts live until the call returns, and lie in another process, whose clean file
+    // pages come back with the same content.
+    let evicted = unsafe {
+        libc::syscall(
+            libc::SYS_process_madvise,
+            mars.as_raw_fd(),
+            parts.as_ptr(),
+            parts.len(),
+            libc::MADV_PAGEOUT,
+            0,
+        )
+    };
+    let error = std::io::Error::last_os_error();
+    assert!(evicted > 0, "{error}: {maps}");
+    // That was for the pages that mars has touched. The others are in the page cache alone.
+    let image = fs::File::open(ship.pier().join(".urb/chk/image.bin")).unwrap();
+    fadvise(&image, 0, None, Advice::DontNeed).unwrap();
+}
+
+/// A process id as system calls take it.
+pub fn process(pid: u32) -> Option<Pid> {
+    Pid::from_raw(pid.cast_signed())
 }

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use harness::faults::{CpuHogs, CpuQuota, IopsLimits, LoopDisk, SlowDisk};
+use harness::faults::{CpuHogs, CpuQuota, IopsLimits, LoopDisk, MemoryLimit, SlowDisk, ZramSwap};
 use harness::gate;
 use harness::peer::PeerOptions;
 use harness::ship::ShipOptions;
 
-use crate::support::{Report, ShipInMemory, number};
+use rustix::process::{Signal, kill_process};
+
+use crate::support::{Report, ShipInMemory, evict_image, number, process};
 
 /// Length of a capture, s: some eighty events of the reference ship.
 const SECONDS: u64 = 4;
@@ -28,7 +30,11 @@ fn slow_disk_is_the_disks_fault() {
     assert_eq!(report.verdict(), ("stalled", Some("disk")), "{report}");
     assert!(report.leaf_ratio("log_commit") > 0.5, "{report}");
     assert!(report.sentence().starts_with("Disk. "), "{report}");
-    report.assert_first_fix("disk-class");
+    // What makes the disk slow is a limit of the ship's group; whether another disk would help cannot
+    // be seen through it.
+    report.assert_first_fix("io-limit");
+    let class = report.find("fixes", "id", "disk-class").unwrap();
+    assert_eq!(class["answer"], "cannot_tell", "{report}");
     let helpful = report.helpful_fixes();
     assert!(!helpful.contains(&"cpu-quota"), "{report}");
     assert!(!helpful.contains(&"rmem-max"), "{report}");
@@ -103,6 +109,104 @@ fn lost_datagrams_are_the_fault_of_ames() {
     assert!(dropped > 100, "{report}");
     report.assert_first_fix("rmem-max");
     assert!(!report.helpful_fixes().contains(&"disk-class"), "{report}");
+}
+
+/// A loom of 64 MiB that the ship reads through again and again.
+fn reading_ship() -> ShipOptions {
+    ShipOptions {
+        heap_pages: Some(4096),
+        compute_us: Some(10_000),
+        dirty_pages: Some(0),
+        ..ShipOptions::default()
+    }
+}
+
+#[test]
+fn evicted_pages_are_the_fault_of_memory() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let disk = LoopDisk::new(512 << 20).unwrap();
+    let ship = reading_ship().start_in(disk.path()).unwrap();
+    let _limit = MemoryLimit::start(40 << 20, &ship.pids()).unwrap();
+    // So that they are read anew, and charged to the group.
+    evict_image(&ship);
+    settle();
+    let report = Report::of_scene("memory", ship.pier(), SECONDS);
+    assert_eq!(report.verdict(), ("stalled", Some("memory")), "{report}");
+    let (evicted, first) = (
+        report.leaf_ratio("page_in_after_eviction"),
+        report.leaf_ratio("page_in"),
+    );
+    assert!(evicted > 0.2, "{report}");
+    assert_eq!(first, 0.0, "{report}");
+    assert!(report.sentence().starts_with("Memory. "), "{report}");
+    let most = &report.0["memory"]["page_ins"][0];
+    assert_eq!(most["name"], "image.bin", "{report}");
+}
+
+#[test]
+fn swapped_pages_are_the_fault_of_memory() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let ship = ShipOptions {
+        dirty_pages: Some(64),
+        ..reading_ship()
+    };
+    let disk = LoopDisk::new(512 << 20).unwrap();
+    let _swap = ZramSwap::start(512 << 20).unwrap();
+    let ship = ship.start_in(disk.path()).unwrap();
+    // Less than the pages that it writes to, of which there are 16 MiB in the end.
+    let _limit = MemoryLimit::start(8 << 20, &ship.pids()).unwrap();
+    settle();
+    let report = Report::of_scene("swap", ship.pier(), SECONDS);
+    assert_eq!(report.verdict(), ("stalled", Some("memory")), "{report}");
+    let part = report.leaf_ratio("swap_in") + report.leaf_ratio("reclaim");
+    assert!(part > 0.2, "{report}");
+    assert!(report.leaf_ratio("swap_in") > 0.0, "{report}");
+    assert!(
+        number(&report.0["memory"], "swapped_in_pages") > 1000,
+        "{report}"
+    );
+}
+
+#[test]
+fn first_reading_of_the_image_is_the_disks_fault() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let disk = LoopDisk::new(1 << 30).unwrap();
+    let ship = ShipOptions {
+        heap_pages: Some(16_384),
+        ..reading_ship()
+    };
+    let ship = ship.start_in(disk.path()).unwrap();
+    let limits = IopsLimits {
+        read: Some(20),
+        write: None,
+    };
+    let _slow = SlowDisk::start(&disk, limits, &ship.pids()).unwrap();
+    // As after a start: nothing of the image is in memory, nor does the kernel know that it was. Mars
+    // stands still for that, so that it reads nothing meanwhile.
+    let mars = process(ship.mars_pid()).unwrap();
+    kill_process(mars, Signal::STOP).unwrap();
+    evict_image(&ship);
+    let report = Report::of_scene_with("cold", ship.pier(), SECONDS, || {
+        kill_process(mars, Signal::CONT).unwrap();
+    });
+    assert_eq!(report.verdict(), ("stalled", Some("disk")), "{report}");
+    assert!(report.leaf_ratio("page_in") > 0.2, "{report}");
+    assert_eq!(report.leaf_ratio("page_in_after_eviction"), 0.0, "{report}");
+    assert_eq!(
+        report.0["memory"]["page_ins"][0]["name"], "image.bin",
+        "{report}"
+    );
+}
+
+/// Lets the ship go on until memory is as full as it will be.
+fn settle() {
+    std::thread::sleep(std::time::Duration::from_secs(6));
 }
 
 #[test]

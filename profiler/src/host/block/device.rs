@@ -60,6 +60,8 @@ pub struct BlockDevice {
     pub rotational: Reading<bool>,
     /// I/O scheduler in use.
     pub scheduler: Reading<String>,
+    /// I/O schedulers that the kernel offers for it.
+    pub schedulers: Reading<Vec<String>>,
     /// Requests that its queue holds.
     pub queue_requests: Reading<u64>,
     /// Write cache: `write back` (a flush is needed for durability) or `write through`.
@@ -96,6 +98,9 @@ pub fn device(roots: &Roots, major: u32, minor: u32) -> Result<BlockDevice, Read
     Ok(BlockDevice {
         class: class(&name, &directory, model.as_deref(), rotational.known()),
         scheduler: chosen_word(&queue.join("scheduler")).into(),
+        schedulers: read_text(&queue.join("scheduler"))
+            .map(|text| words_without_brackets(&text))
+            .into(),
         queue_requests: read_value(&queue.join("nr_requests")).into(),
         write_cache: read_text(&queue.join("write_cache"))
             .map(|text| text.trim().to_owned())
@@ -205,4 +210,11 @@ fn class(
         },
         _ => DeviceClass::Other,
     }
+}
+/// `[mq-deadline] none` offers both.
+fn words_without_brackets(text: &str) -> Vec<String> {
+    let words = text.split_whitespace();
+    words
+        .map(|word| word.trim_matches(['[', ']']).to_owned())
+        .collect()
 }

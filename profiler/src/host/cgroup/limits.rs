@@ -22,11 +22,10 @@ pub struct CgroupFacts {
     pub cpu_weight: Reading<u64>,
     /// CPUs that its own group may use, as a list (`0-3`).
     pub cpus: Reading<String>,
+    /// I/O limits at each level that has some, innermost first; empty: none has.
+    pub io_limits: Reading<Vec<IoLimit>>,
     /// Memory limit at each level that has one, innermost first; empty: none has.
     pub memory_limits: Reading<Vec<MemoryLimit>>,
-    /// Pages of its own group that were read back soon after they had been evicted, since the
-    /// group was made.
-    pub refaulted_pages: Reading<u64>,
 }
 
 impl CgroupFacts {
@@ -67,6 +66,21 @@ impl CpuLimit {
     }
 }
 
+/// A limit on reads or writes of one device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IoLimit {
+    /// The group that sets it, from the root of the hierarchy.
+    pub group: PathBuf,
+    /// Which interface changes it.
+    pub version: Version,
+    /// Device, major and minor number.
+    pub device: (u32, u32),
+    /// `rbps`, `wbps`, `riops` or `wiops`: bytes or operations a second, as v2 calls them.
+    pub kind: String,
+    /// How many a second.
+    pub per_second: u64,
+}
+
 /// A memory limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryLimit {
@@ -76,6 +90,22 @@ pub struct MemoryLimit {
     pub limit_bytes: u64,
     /// What the group uses, page cache included.
     pub used_bytes: Reading<u64>,
+}
+
+/// What memory has cost a process' own group since it was made. `None`: this kernel does not count it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupMemory {
+    /// File pages that were read back soon after they had been evicted.
+    pub refaulted_file_pages: Option<u64>,
+    /// Anonymous pages that were read back soon after they had been evicted.
+    pub refaulted_anonymous_pages: Option<u64>,
+    /// Faults that had to wait for I/O.
+    pub major_faults_total: Option<u64>,
+    /// Times that it, or a group above it, wanted more memory than its limit: `memory.failcnt` (v1),
+    /// `high` and `max` of `memory.events` (v2).
+    pub limit_hits_total: Option<u64>,
+    /// Kills for want of memory.
+    pub oom_kills_total: Option<u64>,
 }
 
 /// What the CPU quota of one group has cost since the group was made.
@@ -106,8 +136,12 @@ pub fn cgroup_facts(roots: &Roots, process: &Process) -> CgroupFacts {
         cpus: at(&all, "cpuset", |place| {
             own_value(place, ("cpuset.effective_cpus", "cpuset.cpus.effective"))
         }),
+        io_limits: match at(&all, "io", io_limits) {
+            // Its name in v1.
+            Reading::Unknown { .. } => at(&all, "blkio", io_limits),
+            known => known,
+        },
         memory_limits: at(&all, "memory", memory_limits),
-        refaulted_pages: at(&all, "memory", refaulted_pages),
     }
 }
 
@@ -125,13 +159,21 @@ pub fn throttling(roots: &Roots, process: &Process) -> Reading<Vec<Throttling>> 
     }
 }
 
+/// Reads what memory has cost `process`' group.
+pub fn group_memory(roots: &Roots, process: &Process) -> Reading<GroupMemory> {
+    match hierarchies(roots, process) {
+        Ok(all) => at(&all, "memory", group_memory_of),
+        Err(error) => Reading::unknown(error.to_string()),
+    }
+}
+
 fn unreadable(reason: &str) -> CgroupFacts {
     CgroupFacts {
         cpu_limits: Reading::unknown(reason),
         cpu_weight: Reading::unknown(reason),
         cpus: Reading::unknown(reason),
+        io_limits: Reading::unknown(reason),
         memory_limits: Reading::unknown(reason),
-        refaulted_pages: Reading::unknown(reason),
     }
 }
 
@@ -220,6 +262,78 @@ fn v2_quota(path: &Path) -> Result<Option<(u64, u64)>, ReadError> {
     Ok(Some((parse(quota)?, parse(period)?)))
 }
 
+/// v1 has a file for each kind; v2 one for all.
+const V1_IO_FILES: [(&str, &str); 4] = [
+    ("blkio.throttle.read_bps_device", "rbps"),
+    ("blkio.throttle.write_bps_device", "wbps"),
+    ("blkio.throttle.read_iops_device", "riops"),
+    ("blkio.throttle.write_iops_device", "wiops"),
+];
+
+impl IoLimit {
+    /// Name of the file that changes it.
+    pub fn file(&self) -> &'static str {
+        let named = |(_, kind): &&(&str, &str)| *kind == self.kind;
+        match self.version {
+            Version::V1 => V1_IO_FILES.iter().find(named).map_or("", |(file, _)| file),
+            Version::V2 => "io.max",
+        }
+    }
+
+    /// What to write there for this many a second; for none at all without a number.
+    pub fn line(&self, per_second: Option<u64>) -> String {
+        let (major, minor) = self.device;
+        match (self.version, per_second) {
+            (Version::V1, number) => format!("{major}:{minor} {}", number.unwrap_or(0)),
+            (Version::V2, Some(number)) => format!("{major}:{minor} {}={number}", self.kind),
+            (Version::V2, None) => format!("{major}:{minor} {}=max", self.kind),
+        }
+    }
+}
+
+fn io_limits(place: &Hierarchy) -> Result<Vec<IoLimit>, ReadError> {
+    let levels = each_level(place, |group, directory| {
+        let mut found = Vec::new();
+        let mut add = |device: &str, kind: &str, number: &str| {
+            let device = device
+                .split_once(':')
+                .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+            if let (Some(device), Ok(per_second)) = (device, number.parse()) {
+                found.push(IoLimit {
+                    group: group.to_path_buf(),
+                    version: place.version,
+                    device,
+                    kind: kind.to_owned(),
+                    per_second,
+                });
+            }
+        };
+        match place.version {
+            Version::V1 => {
+                for (file, kind) in V1_IO_FILES {
+                    for line in read_text(&directory.join(file))?.lines() {
+                        if let Some((device, number)) = line.split_once(' ') {
+                            add(device, kind, number);
+                        }
+                    }
+                }
+            }
+            Version::V2 => {
+                for line in read_text(&directory.join("io.max"))?.lines() {
+                    let mut words = line.split(' ');
+                    let device = words.next().unwrap_or_default();
+                    for (kind, number) in words.filter_map(|word| word.split_once('=')) {
+                        // `max` is no number, and no limit.
+                        add(device, kind, number);
+                    }
+                }
+            }
+        }
+        Ok(Some(found))
+    })?;
+    Ok(levels.into_iter().flatten().collect())
+}
+
 fn memory_limits(place: &Hierarchy) -> Result<Vec<MemoryLimit>, ReadError> {
     each_level(place, |group, directory| {
         let (limit, used) = match place.version {
@@ -263,17 +377,36 @@ fn keyed(text: &str, name: &str) -> Option<u64> {
         .ok()
 }
 
-fn refaulted_pages(place: &Hierarchy) -> Result<u64, ReadError> {
-    let path = place.mount_point.join(&place.group).join("memory.stat");
-    let text = read_text(&path)?;
-    // One count up to Linux 5.8, two since.
-    let split = ["workingset_refault_anon", "workingset_refault_file"]
-        .iter()
-        .filter_map(|name| keyed(&text, name))
-        .reduce(|sum, count| sum + count);
-    split
-        .or_else(|| keyed(&text, "workingset_refault"))
-        .ok_or_else(|| ReadError::malformed(&path, "no workingset_refault"))
+fn group_memory_of(place: &Hierarchy) -> Result<GroupMemory, ReadError> {
+    let directory = place.mount_point.join(&place.group);
+    let stat = read_text(&directory.join("memory.stat"))?;
+    let count = |name: &str| keyed(&stat, name);
+    let hits = each_level(place, |_, directory| limit_hits(place.version, directory));
+    let kills = match place.version {
+        Version::V1 => "memory.oom_control",
+        Version::V2 => "memory.events",
+    };
+    let kills = read_text(&directory.join(kills)).ok();
+    Ok(GroupMemory {
+        // One count up to Linux 5.8, for file pages (kernel commit 170b04b7ae49).
+        refaulted_file_pages: count("workingset_refault_file")
+            .or_else(|| count("workingset_refault")),
+        refaulted_anonymous_pages: count("workingset_refault_anon"),
+        major_faults_total: count("pgmajfault"),
+        limit_hits_total: hits.ok().map(|hits| hits.iter().sum()),
+        oom_kills_total: kills.and_then(|text| keyed(&text, "oom_kill")),
+    })
+}
+
+fn limit_hits(version: Version, directory: &Path) -> Result<Option<u64>, ReadError> {
+    match version {
+        Version::V1 => read_value(&directory.join("memory.failcnt")).map(Some),
+        Version::V2 => {
+            let events = read_text(&directory.join("memory.events"))?;
+            let of = |name| keyed(&events, name).unwrap_or(0);
+            Ok(Some(of("high") + of("max")))
+        }
+    }
 }
 
 fn level_throttling(place: &Hierarchy, group: &Path) -> Result<Throttling, ReadError> {

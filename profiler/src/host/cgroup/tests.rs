@@ -43,6 +43,7 @@ impl Host {
 const V2_MOUNT: &str = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
 const V1_MOUNTS: &str = "\
 33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
+34 31 0:31 / /sys/fs/cgroup/blkio rw - cgroup cgroup rw,blkio
 35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
 ";
 
@@ -70,9 +71,21 @@ fn v2_limits_come_from_every_level() {
     );
     host.put(&format!("{own}/cpu.weight"), "100\n");
     host.put(&format!("{own}/cpuset.cpus.effective"), "0-1\n");
+    host.put(
+        &format!("{own}/io.max"),
+        "8:16 rbps=max wbps=max riops=max wiops=120\n",
+    );
     host.put(&format!("{own}/memory.max"), "2147483648\n");
     host.put(&format!("{own}/memory.high"), "1073741824\n");
     host.put(&format!("{own}/memory.current"), "900000000\n");
+    host.put(
+        &format!("{slice}/memory.events"),
+        "low 0\nhigh 0\nmax 10\noom 0\noom_kill 0\n",
+    );
+    host.put(
+        &format!("{own}/memory.events"),
+        "low 0\nhigh 3\nmax 2\noom 1\noom_kill 1\n",
+    );
     host.put(
         &format!("{own}/memory.stat"),
         "anon 5\nworkingset_refault_anon 3\nworkingset_refault_file 4\n",
@@ -90,7 +103,23 @@ fn v2_limits_come_from_every_level() {
     let memory = facts.tightest_memory_limit().unwrap();
     assert_eq!(memory.limit_bytes, 1 << 30);
     assert_eq!(memory.used_bytes, Reading::Known(900_000_000));
-    assert_eq!(facts.refaulted_pages, Reading::Known(7));
+    let io: Vec<_> = facts.io_limits.known().unwrap().iter().collect();
+    assert_eq!(
+        (io.len(), io[0].device, io[0].per_second),
+        (1, (8, 16), 120)
+    );
+    assert_eq!(
+        (io[0].file(), io[0].line(None)),
+        ("io.max", "8:16 wiops=max".into())
+    );
+    let group = group_memory(&host.roots(), &host.process());
+    let group = group.known().unwrap();
+    assert_eq!(
+        (group.refaulted_file_pages, group.refaulted_anonymous_pages),
+        (Some(4), Some(3))
+    );
+    assert_eq!(group.limit_hits_total, Some(15));
+    assert_eq!(group.oom_kills_total, Some(1));
 
     let Reading::Known(levels) = throttling(&host.roots(), &host.process()) else {
         panic!("not read");
@@ -132,13 +161,41 @@ fn v1_units_and_words_differ() {
         "cache 1\nworkingset_refault 21\n",
     );
 
+    host.put(
+        "proc/7/cgroup",
+        "5:blkio:/b\n4:memory:/docker/ab\n2:cpu,cpuacct:/docker/ab\n",
+    );
+    for (file, line) in [
+        ("read_bps", ""),
+        ("write_bps", ""),
+        ("read_iops", ""),
+        ("write_iops", "254:0 40\n"),
+    ] {
+        let file = format!("sys/fs/cgroup/blkio/b/blkio.throttle.{file}_device");
+        host.put(&file, line);
+    }
+
     let facts = host.facts();
+    let io = &facts.io_limits.known().unwrap()[0];
+    assert_eq!(
+        (io.device, io.kind.as_str(), io.per_second),
+        ((254, 0), "wiops", 40)
+    );
+    assert_eq!(
+        (io.file(), io.line(Some(40)), io.line(None)),
+        (
+            "blkio.throttle.write_iops_device",
+            "254:0 40".into(),
+            "254:0 0".into()
+        )
+    );
     let limits = facts.cpu_limits.known().unwrap();
     assert_eq!(limits.len(), 1);
     assert_eq!(limits[0].cpus(), 1.5);
     assert_eq!(facts.cpu_weight, Reading::Known(1024));
     assert_eq!(facts.memory_limits.known().unwrap().len(), 1);
-    assert_eq!(facts.refaulted_pages, Reading::Known(21));
+    let group = group_memory(&host.roots(), &host.process());
+    assert_eq!(group.known().unwrap().refaulted_file_pages, Some(21));
     // There is no cpuset hierarchy on this host, which is not the same as "all CPUs".
     assert!(facts.cpus.reason().unwrap().contains("cpuset"));
 

@@ -1,0 +1,93 @@
+//! What part of the time on CPU was upkeep of memory, by samples: an estimate.
+//!
+//! Kernel functions are named in the samples' stacks. Those chosen have kept their names since 5.10 and
+//! are too large, or called from too many places, to be inlined.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Capture, Event, FrameKind, Stack, ThreadId};
+
+use super::leaf::Leaf;
+
+/// Fewer samples of a thread than this are not split.
+const MIN_SAMPLES: u64 = 20;
+
+/// Kernel functions of the fault path and the system calls of dirty tracking.
+const SWAP_IN: &[&str] = &["do_swap_page"];
+const DIRTY_TRACKING: &[&str] = &[
+    "do_mprotect_pkey",
+    "__x64_sys_mprotect",
+    "__x64_sys_rt_sigreturn",
+    "__arm64_sys_mprotect",
+    "__arm64_sys_rt_sigreturn",
+    "arch_do_signal_or_restart",
+    "do_signal",
+    "force_sig_fault",
+    "do_wp_page",
+    "wp_page_copy",
+    "do_cow_fault",
+];
+/// Measured exactly by tracepoints, so no matter of samples.
+const RECLAIM: &[&str] = &[
+    "try_to_free_pages",
+    "try_to_free_mem_cgroup_pages",
+    "try_to_compact_pages",
+];
+/// vere's own handler of writes to clean pages (`pkg/noun/manage.c`, `events.c`; libsigsegv).
+const HANDLER: &[&str] = &["u3m_fault", "u3e_fault", "sigsegv_handler"];
+
+/// Of each thread's time on CPU (without what tracepoints measured), the share of some leaves.
+pub fn shares(capture: &Capture) -> BTreeMap<ThreadId, BTreeMap<Leaf, f64>> {
+    let mut counts: BTreeMap<ThreadId, (u64, BTreeMap<Leaf, u64>)> = BTreeMap::new();
+    for event in &capture.events {
+        let Event::Sample(sample) = event else {
+            continue;
+        };
+        let part = part(capture, sample.thread, &sample.stack);
+        if part == Part::Reclaim {
+            continue;
+        }
+        let (all, leaves) = counts.entry(sample.thread).or_default();
+        *all += 1;
+        if let Part::Leaf(leaf) = part {
+            *leaves.entry(leaf).or_default() += 1;
+        }
+    }
+    counts
+        .into_iter()
+        .filter(|(_, (all, _))| *all >= MIN_SAMPLES)
+        .map(|(thread, (all, leaves))| {
+            let share = |count: u64| count as f64 / all as f64;
+            let shares = leaves.into_iter().map(|(leaf, n)| (leaf, share(n)));
+            (thread, shares.collect())
+        })
+        .collect()
+}
+
+#[derive(PartialEq, Eq)]
+enum Part {
+    Work,
+    Reclaim,
+    Leaf(Leaf),
+}
+
+fn part(capture: &Capture, thread: ThreadId, stack: &Stack) -> Part {
+    let names: Vec<_> = stack
+        .lookups()
+        .flat_map(|(address, kind)| capture.symbols.frames(thread.tgid, address, kind))
+        .collect();
+    let has = |kind: FrameKind, functions: &[&str]| {
+        names
+            .iter()
+            .any(|frame| frame.kind == kind && functions.contains(&frame.name.as_str()))
+    };
+    if has(FrameKind::Kernel, RECLAIM) {
+        Part::Reclaim
+    } else if has(FrameKind::Kernel, SWAP_IN) {
+        Part::Leaf(Leaf::SwapIn)
+    } else if has(FrameKind::Kernel, DIRTY_TRACKING) || has(FrameKind::User, HANDLER) {
+        Part::Leaf(Leaf::DirtyTracking)
+    } else {
+        Part::Work
+    }
+}

@@ -1,0 +1,109 @@
+//! Memory faults: a limit below what a ship works with, and swap space in compressed memory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::cgroup::{Cgroup, Controller, Version};
+use crate::error::run;
+use crate::undo::Undo;
+use crate::{Error, Result};
+
+/// A control group with too little memory.
+#[derive(Debug)]
+pub struct MemoryLimit {
+    group: Cgroup,
+}
+
+impl MemoryLimit {
+    /// Lets `pids` together have `bytes`. What they have already stays charged to where they were.
+    pub fn start(bytes: u64, pids: &[u32]) -> Result<Self> {
+        let group = Cgroup::create(Controller::Memory, "memory")?;
+        let file = match group.version() {
+            Version::V1 => "memory.limit_in_bytes",
+            Version::V2 => "memory.max",
+        };
+        group.write(file, &bytes.to_string())?;
+        let limit = Self { group };
+        pids.iter().try_for_each(|pid| limit.group.add(*pid))?;
+        Ok(limit)
+    }
+
+    /// A line of the group's `memory.stat`: the kernel's own account.
+    pub fn stat(&self, name: &str) -> Result<u64> {
+        let path = self.group.path().join("memory.stat");
+        let text = fs::read_to_string(&path).map_err(Error::path("read", &path))?;
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+            .ok_or_else(|| Error::Unexpected {
+                what: path.display().to_string(),
+                detail: format!("it has no line {name}"),
+            })
+    }
+}
+
+/// Swap space on a zram device of our own.
+#[derive(Debug)]
+pub struct ZramSwap {
+    _undo: Undo,
+}
+
+impl ZramSwap {
+    /// Makes one of `bytes` and lets the machine use it before any other.
+    pub fn start(bytes: u64) -> Result<Self> {
+        let (name, added) = device()?;
+        let control = Path::new("/sys/block").join(&name);
+        let undo = {
+            let name = name.clone();
+            Undo::new(format!("take /dev/{name} out of use"), move || {
+                stop(&name, added)
+            })
+        };
+        write(&control.join("disksize"), &bytes.to_string())?;
+        let node = format!("/dev/{name}");
+        run(Command::new("mkswap").arg(&node))?;
+        run(Command::new("swapon").args(["--priority", "32767", &node]))?;
+        Ok(Self { _undo: undo })
+    }
+}
+
+/// An unused zram device, and whether it was made for us.
+fn device() -> Result<(String, bool)> {
+    // Reading it makes a device (Documentation/admin-guide/blockdev/zram.rst).
+    if let Ok(number) = fs::read_to_string("/sys/class/zram-control/hot_add") {
+        return Ok((format!("zram{}", number.trim()), true));
+    }
+    let unused = |name: &String| {
+        let size = fs::read_to_string(Path::new("/sys/block").join(name).join("disksize"));
+        size.is_ok_and(|size| size.trim() == "0")
+    };
+    let names = (0..16).map(|number| format!("zram{number}"));
+    let found = names.into_iter().find(unused);
+    found
+        .map(|name| (name, false))
+        .ok_or_else(|| Error::Missing {
+            what: "a zram device".into(),
+            remedy: "modprobe zram".into(),
+        })
+}
+
+fn stop(name: &str, added: bool) -> Result<()> {
+    let swaps = fs::read_to_string("/proc/swaps").unwrap_or_default();
+    let node = format!("/dev/{name}");
+    if swaps
+        .lines()
+        .any(|line| line.split_whitespace().next() == Some(&node))
+    {
+        run(Command::new("swapoff").arg(&node))?;
+    }
+    write(&Path::new("/sys/block").join(name).join("reset"), "1")?;
+    if added {
+        let number = name.trim_start_matches("zram");
+        write(&PathBuf::from("/sys/class/zram-control/hot_remove"), number)?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, value: &str) -> Result<()> {
+    fs::write(path, value).map_err(Error::path("write", path))
+}
