@@ -1,5 +1,7 @@
 //! One process as procfs shows it: identity, scheduling, memory, files, namespaces and threads.
 
+mod maps;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
@@ -7,10 +9,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use procfs_core::ProcessCGroups;
-use procfs_core::process::{
-    Io, Limits, MMPermissions, MemoryMaps, MountInfos, Schedstat, Stat, Status, Syscall,
-};
+use procfs_core::process::{Io, Limits, MountInfos, Schedstat, Stat, Status, Syscall};
 use serde::{Deserialize, Serialize};
+
+pub use maps::{Map, MapName};
 
 use super::{ReadError, Reading, Roots, numbered_entries, read_link, read_parsed, read_text};
 
@@ -107,8 +109,10 @@ impl Process {
     }
 
     /// Its memory mappings.
-    pub fn maps(&self) -> Result<MemoryMaps, ReadError> {
-        read_parsed(&self.path("maps"))
+    pub fn maps(&self) -> Result<Vec<Map>, ReadError> {
+        let path = self.path("maps");
+        let bytes = std::fs::read(&path).map_err(|error| ReadError::io(&path, error))?;
+        maps::parse(&path, &bytes)
     }
 
     /// The files that its code is mapped from: addresses, where they begin in the file, and the
@@ -117,10 +121,8 @@ impl Process {
     /// # Errors
     /// If the mappings cannot be read.
     pub fn mapped_code(&self) -> Result<Vec<(Range<u64>, u64, File)>, ReadError> {
-        let maps = self.maps()?.0;
-        let code = maps
-            .iter()
-            .filter(|map| map.perms.contains(MMPermissions::EXECUTE) && map.inode != 0);
+        let maps = self.maps()?;
+        let code = maps.iter().filter(|map| map.executable && map.inode != 0);
         let opened = code.filter_map(|map| {
             let (start, end) = map.address;
             // The very file that is mapped, even if its name is gone or means another by now.

@@ -230,6 +230,17 @@ fn processes_that_vanish_or_die_do_not_spoil_the_others() {
 }
 
 #[test]
+fn a_mapped_file_of_any_name_spoils_nothing() {
+    let tree = Tree::new();
+    tree.ship(750, "/piers/zod");
+    tree.put(
+        "proc/751/maps",
+        "7f00-7f01 rw-s 00000000 00:19 42 /SYSV\n7f02-7f03 rw-s 00000000 00:19 43 /SYSV0000000é\n",
+    );
+    assert_eq!(find(&tree, &Selector::Only).king.tgid, 750);
+}
+
+#[test]
 fn name_version_ports_threads_and_memory_are_read() {
     let tree = Tree::new();
     let pier = tree.ship(800, "/piers/production");
