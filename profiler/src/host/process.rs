@@ -3,7 +3,7 @@
 mod maps;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -29,10 +29,23 @@ impl FileId {
     /// Identity of the file that `path` leads to, following links.
     pub fn of(path: &Path) -> Result<Self, ReadError> {
         let metadata = std::fs::metadata(path).map_err(|error| ReadError::io(path, error))?;
-        Ok(Self {
+        Ok((&metadata).into())
+    }
+
+    /// Identity of what `path` names itself, even if that is a link.
+    pub fn of_link(path: &Path) -> Result<Self, ReadError> {
+        let metadata =
+            std::fs::symlink_metadata(path).map_err(|error| ReadError::io(path, error))?;
+        Ok((&metadata).into())
+    }
+}
+
+impl From<&Metadata> for FileId {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
             device: metadata.dev(),
             inode: metadata.ino(),
-        })
+        }
     }
 }
 

@@ -87,7 +87,7 @@ fn by_pier(roots: &Roots, given: &Path) -> Result<Ship, DiscoverError> {
     let path = checked_pier(given)?;
     let id = FileId::of(&path).ok();
     let lock = lock_state(roots, &path);
-    let lock_file = FileId::of(&path.join(LOCK_FILE)).ok();
+    let lock_file = FileId::of_link(&path.join(LOCK_FILE)).ok();
     let is_here = |ship: &Ship| {
         ship.pier.is(&path, id)
             || matches!(&lock, Ok(LockState::Held { tgid }) if ship.tgids().contains(tgid))
@@ -135,7 +135,7 @@ fn no_ship_on(
     let path = pier.to_path_buf();
     match lock {
         Ok(LockState::Absent) => DiscoverError::NotRunning { path },
-        Ok(LockState::Stale { written_pid }) => DiscoverError::StaleLock { path, written_pid },
+        Ok(LockState::Stale { written }) => DiscoverError::StaleLock { path, written },
         Ok(LockState::Held { tgid }) => DiscoverError::InUse {
             path,
             tgid,

@@ -170,7 +170,7 @@ fn on_file_systems_with_made_up_devices_the_holder_must_have_the_file_open() {
     assert_eq!(
         state(),
         crate::ship::LockState::Stale {
-            written_pid: Some(501)
+            written: crate::ship::WrittenPid::Pid(501)
         }
     );
     tree.open_file(501, 7, pier.join(".vere.lock"));
