@@ -16,6 +16,15 @@ pub use maps::{Map, MapName};
 
 use super::{ReadError, Reading, Roots, numbered_entries, read_link, read_parsed, read_text};
 
+/// Inodes of the namespaces that a host boots with (kernel `include/linux/proc_ns.h`,
+/// `PROC_PID_INIT_INO` and `PROC_USER_INIT_INO`): every other one was made later, as for a container.
+pub mod initial_namespace {
+    /// The PID namespace that sees every process.
+    pub const PID: u64 = 0xEFFF_FFFC;
+    /// The user namespace whose capabilities hold for the kernel itself.
+    pub const USER: u64 = 0xEFFF_FFFD;
+}
+
 /// Device and inode of a file: what stays the same whatever path it is reached by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FileId {
