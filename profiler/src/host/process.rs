@@ -1,5 +1,6 @@
 //! One process as procfs shows it: identity, scheduling, memory, files, namespaces and threads.
 
+mod inside;
 mod maps;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use procfs_core::ProcessCGroups;
 use procfs_core::process::{Io, Limits, MountInfos, Schedstat, Stat, Status, Syscall};
 use serde::{Deserialize, Serialize};
 
+pub use inside::Inside;
 pub use maps::{Map, MapName};
 
 use super::{ReadError, Reading, Roots, numbered_entries, read_link, read_parsed, read_text};
@@ -96,12 +98,6 @@ impl Process {
     /// A file of this process.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
-    }
-
-    /// A path as the process sees it, made reachable from here.
-    pub fn path_inside(&self, path: &Path) -> PathBuf {
-        self.path("root")
-            .join(path.strip_prefix("/").unwrap_or(path))
     }
 
     /// Whether procfs still lists it.

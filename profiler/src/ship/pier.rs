@@ -25,8 +25,13 @@ pub struct PierPaths {
 impl PierPaths {
     /// The pier `inside` of `process`, made reachable.
     pub fn of_process(roots: &Roots, process: &Process, inside: &Path) -> Self {
-        let through_process = process.path_inside(inside);
-        let id: Reading<FileId> = FileId::of(&through_process).into();
+        let (id, through_process) = match process.inside(inside) {
+            Ok(found) => (Reading::Known(found.id), found.reachable),
+            Err(error) => (
+                Reading::unknown(error.to_string()),
+                process.path_inside(inside),
+            ),
+        };
         let on_host = roots.host_path(inside);
         // The same text may be another directory here, so identity decides.
         let same_here = match &id {
@@ -106,18 +111,23 @@ fn clean(path: &Path) -> PathBuf {
 
 /// Whether `directory` looks like a pier from within `process`.
 pub fn is_pier_inside(process: &Process, directory: &Path) -> bool {
-    process.path_inside(directory).join(PIER_MARK).is_dir()
+    process
+        .inside(&directory.join(PIER_MARK))
+        .is_ok_and(|mark| mark.is_directory)
 }
 
-/// The pier that a process has files open in, from the text of its links: `…/.urb/…`.
+/// The pier that a process has files open in, from the text of its links: `…/.urb/…`. It follows a
+/// pier that is moved. A text that does not lead to the open file is passed over: its file was
+/// removed, or it is a path from outside the process' root.
 pub fn from_open_files(process: &Process) -> Option<PathBuf> {
     let files = process.open_files().ok()?;
-    files.values().find_map(|target| {
-        target
+    files.iter().find_map(|(fd, target)| {
+        let mark = target
             .ancestors()
-            .find(|ancestor| ancestor.file_name().is_some_and(|name| name == PIER_MARK))?
-            .parent()
-            .map(Path::to_path_buf)
+            .find(|ancestor| ancestor.file_name().is_some_and(|name| name == PIER_MARK))?;
+        let pier = mark.parent()?.to_path_buf();
+        let open = FileId::of(&process.path("fd").join(fd.to_string())).ok()?;
+        (process.inside(target).ok()?.id == open).then_some(pier)
     })
 }
 

@@ -64,14 +64,7 @@ fn a_v3_serf_and_its_relative_pier_are_found() {
 #[test]
 fn a_container_is_seen_through_by_root_namespace_and_lock() {
     let tree = Tree::new();
-    let pier = tree.pier("/var/volumes/zod/_data/zod");
-    // The container's root holds the volume at /urbit.
-    std::fs::create_dir_all(tree.path("/containers/1")).unwrap();
-    std::os::unix::fs::symlink(
-        tree.path("/var/volumes/zod/_data"),
-        tree.path("/containers/1/urbit"),
-    )
-    .unwrap();
+    let pier = tree.volume();
     tree.ship_in(300, "/containers/1", "/urbit/zod", [&[300, 1], &[301, 17]]);
     // Pids of the container, from two unclean deaths and from now.
     tree.lock(&pier, "9\n12\n17\n", Some(301));
@@ -89,13 +82,7 @@ fn a_container_is_seen_through_by_root_namespace_and_lock() {
 #[test]
 fn a_volume_is_reached_by_its_path_on_the_host() {
     let tree = Tree::new();
-    let pier = tree.pier("/var/volumes/zod/_data/zod");
-    std::fs::create_dir_all(tree.path("/containers/1")).unwrap();
-    std::os::unix::fs::symlink(
-        tree.path("/var/volumes/zod/_data"),
-        tree.path("/containers/1/urbit"),
-    )
-    .unwrap();
+    let pier = tree.volume();
     tree.ship_in(300, "/containers/1", "/urbit/zod", [&[300, 1], &[301, 17]]);
     tree.put(
         "proc/300/mountinfo",

@@ -87,6 +87,22 @@ impl Tree {
         self.path(path).canonicalize().unwrap()
     }
 
+    /// A pier in a container's volume, which its root `/containers/1` has at `/urbit` and the host
+    /// at `/var/volumes/zod/_data`.
+    pub fn volume(&self) -> PathBuf {
+        let pier = self.pier("/containers/1/urbit/zod");
+        self.link("var/volumes/zod/_data", self.path("/containers/1/urbit"));
+        pier
+    }
+
+    /// Makes a process see this machine's files, so that the text of its links is also where they
+    /// lead; its paths are then not of the tree.
+    pub fn see_the_real_root(&self, tgid: u32) {
+        let root = format!("proc/{tgid}/root");
+        std::fs::remove_file(self.path(&root)).unwrap();
+        self.link(&root, "/");
+    }
+
     /// Adds a process, or replaces the one of the same id.
     pub fn process(&self, process: Proc) {
         let Proc {
