@@ -71,16 +71,11 @@ pub(super) fn ship_of_mars(
         return Err(orphan());
     }
     let king_stat = live_stat(&king).map_err(|_| orphan())?;
-    let named = resolve_inside(mars, &arguments.pier);
-    let inside = if is_pier_inside(mars, &named) {
-        named
-    } else {
-        // The pier was moved while the ship ran, or the path was relative to a directory that the
-        // king has left; the open files show where it is.
-        from_open_files(mars)
-            .or_else(|| from_open_files(&king))
-            .unwrap_or(named)
-    };
+    // The arguments only say where the pier was at the start, and anybody can give any; the path
+    // may have been relative to a directory that the king has left, too.
+    let inside = from_open_files(mars)
+        .or_else(|| from_open_files(&king))
+        .unwrap_or_else(|| resolve_inside(mars, &arguments.pier));
     let nock = Nock {
         process: mars,
         stat,
@@ -96,10 +91,12 @@ pub(super) fn ship_of_lone_king(roots: &Roots, king: &Process) -> Option<Ship> {
     if !matches!(command(&arguments), Command::Other) || !runs_vere(king, &arguments) {
         return None;
     }
-    let inside = king_pier_candidates(&arguments)
-        .into_iter()
-        .map(|candidate| resolve_inside(king, &candidate))
-        .find(|candidate| is_pier_inside(king, candidate))?;
+    let inside = from_open_files(king).or_else(|| {
+        king_pier_candidates(&arguments)
+            .into_iter()
+            .map(|candidate| resolve_inside(king, &candidate))
+            .find(|candidate| is_pier_inside(king, candidate))
+    })?;
     let stat = live_stat(king).ok()?;
     Some(assemble(roots, king, stat, None, &inside))
 }

@@ -134,6 +134,25 @@ fn a_pier_that_was_renamed_while_the_ship_runs_is_found_by_its_lock() {
 }
 
 #[test]
+fn a_moved_pier_is_not_confused_with_what_replaced_it() {
+    let tree = Tree::new();
+    let pier = tree.pier("/piers/zod");
+    tree.ship_in(500, "", pier.to_str().unwrap(), [&[], &[]]);
+    tree.see_the_real_root(500);
+    tree.see_the_real_root(501);
+    let renamed = tree.path("/piers/bus");
+    std::fs::rename(&pier, &renamed).unwrap();
+    tree.put("piers/bus/.urb/log/0i0/data.mdb", "");
+    tree.open_file(501, 7, renamed.join(".urb/log/0i0/data.mdb"));
+    // Its file is gone, so its text says nothing.
+    tree.open_file(501, 3, pier.join(".urb/log/0i9/data.mdb"));
+    tree.pier("/piers/zod");
+    assert_eq!(find(&tree, &Selector::Pid(500)).pier.inside, renamed);
+    assert_eq!(find(&tree, &Selector::Pier(renamed)).king.tgid, 500);
+    assert!(discover(&tree.roots(), &Selector::Pier(pier)).is_err());
+}
+
+#[test]
 fn without_locks_the_open_lock_file_is_the_proof() {
     let tree = Tree::new();
     let pier = tree.ship(500, "/piers/zod");
