@@ -136,6 +136,7 @@ fn no_ship_on(
     match lock {
         Ok(LockState::Absent) => DiscoverError::NotRunning { path },
         Ok(LockState::Stale { written }) => DiscoverError::StaleLock { path, written },
+        Ok(LockState::CannotTell) => DiscoverError::OutOfSight { path },
         Ok(LockState::Held { tgid }) => DiscoverError::InUse {
             path,
             tgid,

@@ -46,6 +46,12 @@ pub enum DiscoverError {
         /// What the lock file says.
         written: WrittenPid,
     },
+    /// A pier whose lock may be held out of sight.
+    #[error("no ship is seen on the pier {}: a ship may run where this process cannot see it; run profile on the host, or with --pid=host", path.display())]
+    OutOfSight {
+        /// The pier.
+        path: PathBuf,
+    },
     /// A pier that one of vere's offline commands works on.
     #[error("the pier {} is in use by `{command}` (pid {tgid}), which is no running ship: wait until it ends and start the ship", path.display())]
     InUse {

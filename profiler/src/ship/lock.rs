@@ -6,7 +6,7 @@ use std::path::Path;
 use procfs_core::{Lock, LockKind, LockType, Locks};
 
 use super::small_file::read_small_file;
-use crate::host::process::{FileId, Process};
+use crate::host::process::{FileId, Process, initial_namespace};
 use crate::host::{ReadError, Roots, read_parsed};
 
 /// Name of the lock file in the pier.
@@ -27,6 +27,8 @@ pub enum LockState {
         /// What the file says.
         written: WrittenPid,
     },
+    /// The file is there, and a process that cannot be seen from here may hold the lock.
+    CannotTell,
 }
 
 /// What a lock file says.
@@ -64,17 +66,29 @@ pub fn lock_state(roots: &Roots, pier: &Path) -> Result<LockState, ReadError> {
             WrittenPid::Unread(error.to_string()),
         ),
     };
-    let holder = match read_parsed::<Locks>(&roots.proc.join("locks")) {
-        Ok(locks) => holder(roots, &locks.0, id),
+    let (holder, is_whole) = match read_parsed::<Locks>(&roots.proc.join("locks")) {
+        Ok(locks) => (holder(roots, &locks.0, id), sees_every_process(roots)),
         // Without /proc/locks the written id is all there is; an open lock file confirms it.
-        Err(_) => written
-            .pid()
-            .and_then(|pid| namespace_member(roots, pid, id)),
+        Err(_) => {
+            let pid = written.pid();
+            (pid.and_then(|pid| namespace_member(roots, pid, id)), false)
+        }
     };
     Ok(match holder {
         Some(tgid) => LockState::Held { tgid },
-        None => LockState::Stale { written },
+        None if is_whole => LockState::Stale { written },
+        None => LockState::CannotTell,
     })
+}
+
+/// Whether this is the PID namespace that the host booted with: from any other, `/proc/locks` leaves
+/// out the locks of processes outside it (kernel `fs/locks.c`, `locks_show`).
+fn sees_every_process(roots: &Roots) -> bool {
+    match Process::own(roots).namespace("pid") {
+        Ok(inode) => inode == initial_namespace::PID,
+        // A kernel without PID namespaces.
+        Err(error) => error.is_absent(),
+    }
 }
 
 /// The process id in a lock file. After unclean deaths it holds several lines: the last is the

@@ -131,6 +131,39 @@ fn a_lock_that_is_no_file_is_not_waited_for_and_not_advised_to_be_removed() {
 }
 
 #[test]
+fn from_a_container_a_lock_that_nobody_seems_to_hold_is_not_stale() {
+    let tree = Tree::new();
+    let pier = tree.pier("/piers/zod");
+    tree.lock(&pier, "17\n", None);
+    let selector = Selector::Pier(pier.clone());
+    assert_error!(tree, selector, DiscoverError::StaleLock { .. }, "pid 17");
+    tree.read_from_a_container();
+    let says = "a ship may run where this process cannot see it; run profile on the host, or with --pid=host";
+    assert_error!(tree, selector, DiscoverError::OutOfSight { .. }, says);
+    // Without a lock file no ship runs wherever one looks from, and one that is seen to hold it does.
+    std::fs::remove_file(pier.join(".vere.lock")).unwrap();
+    assert_error!(tree, selector, DiscoverError::NotRunning { .. }, "start it");
+    tree.ship(60, "/piers/zod");
+    tree.lock(&pier, "61\n", Some(61));
+    assert_eq!(discover(&tree.roots(), &selector).unwrap().king.tgid, 60);
+}
+
+#[test]
+fn without_the_list_of_locks_nobody_knows_that_one_is_stale() {
+    let tree = Tree::new();
+    let pier = tree.pier("/piers/zod");
+    tree.lock(&pier, "17\n", None);
+    std::fs::remove_file(tree.path("/proc/locks")).unwrap();
+    let selector = Selector::Pier(pier);
+    assert_error!(
+        tree,
+        selector,
+        DiscoverError::OutOfSight { .. },
+        "--pid=host"
+    );
+}
+
+#[test]
 fn a_pid_that_was_reused_does_not_make_a_stale_lock_live() {
     let tree = Tree::new();
     let pier = tree.pier("/piers/zod");
