@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::arguments::Command;
-use super::lock::{LOCK_FILE, LockState, has_open, lock_state};
-use super::pier::PIER_MARK;
+use super::lock::{LockState, lock_state};
+use super::pier::{PIER_MARK, has_open_in};
 use super::scan::{command_of, ship_of_lone_king, ship_of_mars, ships};
 use super::{DiscoverError, Ship};
 use crate::host::Roots;
@@ -87,20 +87,39 @@ fn by_pier(roots: &Roots, given: &Path) -> Result<Ship, DiscoverError> {
     let path = checked_pier(given)?;
     let id = FileId::of(&path).ok();
     let lock = lock_state(roots, &path);
-    let lock_file = FileId::of_link(&path.join(LOCK_FILE)).ok();
-    let is_here = |ship: &Ship| {
-        ship.pier.is(&path, id)
-            || matches!(&lock, Ok(LockState::Held { tgid }) if ship.tgids().contains(tgid))
-            // The pier was renamed while the ship runs, and /proc/locks cannot be seen.
-            || lock_file.is_some_and(|file| {
-                ship.tgids().iter().any(|&tgid| has_open(&Process::new(roots, tgid), file))
-            })
+    let uses = |ship: &Ship| {
+        ship.tgids()
+            .iter()
+            .any(|&tgid| has_open_in(&Process::new(roots, tgid), &path))
+    };
+    // Anybody can start a process with any arguments, so what the lock says goes before them.
+    let is_here = |ship: &Ship| match &lock {
+        Ok(LockState::Held { tgid }) => is_of(roots, *tgid, ship),
+        Ok(LockState::Absent | LockState::Stale { .. }) => {
+            uses(ship) || (ship.pier.is(&path, id) && !is_seen_to_use_nothing(roots, ship))
+        }
+        Ok(LockState::CannotTell) | Err(_) => uses(ship) || ship.pier.is(&path, id),
     };
     let here: Vec<Ship> = ships(roots)?.into_iter().filter(is_here).collect();
     let mut ship = single(here, || no_ship_on(roots, &path, lock))?;
     // The path that the user reaches it by outlives the process; `/proc/PID/root` does not.
     ship.pier.reachable = path;
     Ok(ship)
+}
+
+/// Whether the process `tgid` is the ship's: one of its two, or a child of its king, as the process
+/// that replays for a v3 king is.
+fn is_of(roots: &Roots, tgid: u32, ship: &Ship) -> bool {
+    let parent = || Some(Process::new(roots, tgid).stat().ok()?.ppid.unsigned_abs());
+    ship.tgids().contains(&tgid) || parent() == Some(ship.king.tgid)
+}
+
+/// Whether this is a mars of which all open files can be seen. One that has none in its pier is none,
+/// whatever its arguments are. A king opens nothing there before it starts mars.
+fn is_seen_to_use_nothing(roots: &Roots, ship: &Ship) -> bool {
+    ship.mars
+        .as_ref()
+        .is_some_and(|mars| Process::new(roots, mars.tgid).open_files().is_ok())
 }
 
 fn checked_pier(given: &Path) -> Result<PathBuf, DiscoverError> {

@@ -146,7 +146,7 @@ fn namespace_member(roots: &Roots, pid: u32, id: FileId) -> Option<u32> {
 }
 
 /// Whether a process has the file `id` open, by identity and not by the path it is shown under.
-pub fn has_open(process: &Process, id: FileId) -> bool {
+fn has_open(process: &Process, id: FileId) -> bool {
     process.open_files().is_ok_and(|files| {
         files.keys().any(|fd| {
             FileId::of(&process.path("fd").join(fd.to_string())).is_ok_and(|open| open == id)

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::lock::LOCK_FILE;
 use crate::host::process::{FileId, Process};
 use crate::host::{Reading, Roots, filesystem};
 
@@ -129,6 +130,32 @@ pub fn from_open_files(process: &Process) -> Option<PathBuf> {
         let open = FileId::of(&process.path("fd").join(fd.to_string())).ok()?;
         (process.inside(target).ok()?.id == open).then_some(pier)
     })
+}
+
+/// Whether a process has the lock of the pier at `pier`, or a file below its `.urb`, open. The text
+/// of its links only says which file to compare with.
+pub fn has_open_in(process: &Process, pier: &Path) -> bool {
+    let Ok(files) = process.open_files() else {
+        return false;
+    };
+    files.iter().any(|(fd, target)| {
+        let file = match below_mark(target) {
+            Some(below) => FileId::of(&pier.join(PIER_MARK).join(below)),
+            None if target.ends_with(LOCK_FILE) => FileId::of_link(&pier.join(LOCK_FILE)),
+            None => return false,
+        };
+        let open = FileId::of(&process.path("fd").join(fd.to_string()));
+        matches!((file, open), (Ok(file), Ok(open)) if file == open)
+    })
+}
+
+/// What a path names below the nearest `.urb` above it.
+fn below_mark(path: &Path) -> Option<&Path> {
+    let mark = path
+        .ancestors()
+        .skip(1)
+        .find(|ancestor| ancestor.file_name().is_some_and(|name| name == PIER_MARK))?;
+    path.strip_prefix(mark).ok()
 }
 
 #[cfg(test)]

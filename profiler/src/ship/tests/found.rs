@@ -53,6 +53,7 @@ fn a_v3_serf_and_its_relative_pier_are_found() {
         ..Proc::default()
     });
     tree.thread(200, 210, "urbit");
+    tree.lock(&pier, "200\n", Some(200));
     let ship = find(&tree, &Selector::Pier(pier));
     assert_eq!(ship.generation, Generation::Serf);
     assert_eq!(ship.pier.inside, Path::new("/home/zod"));
@@ -150,6 +151,57 @@ fn a_moved_pier_is_not_confused_with_what_replaced_it() {
     assert_eq!(find(&tree, &Selector::Pid(500)).pier.inside, renamed);
     assert_eq!(find(&tree, &Selector::Pier(renamed)).king.tgid, 500);
     assert!(discover(&tree.roots(), &Selector::Pier(pier)).is_err());
+}
+
+#[test]
+fn a_process_with_a_ships_arguments_neither_hides_the_ship_nor_is_one() {
+    let tree = Tree::new();
+    let pier = tree.ship(500, "/piers/zod");
+    for (tgid, parent, arguments) in [
+        (700, 1, "x"),
+        (701, 700, "x work --snap-dir /piers/zod --loom 31"),
+    ] {
+        tree.process(Proc {
+            tgid,
+            parent,
+            arguments,
+            ..Proc::default()
+        });
+    }
+    let selector = Selector::Pier(pier.clone());
+    tree.lock(&pier, "501\n", Some(501));
+    assert_eq!(find(&tree, &selector).king.tgid, 500);
+    // Nobody holds the lock, and only a real mars has a file of the pier open.
+    tree.lock(&pier, "501\n", None);
+    tree.put("proc/locks", "");
+    assert!(discover(&tree.roots(), &selector).is_err());
+    tree.put("piers/zod/.urb/chk/image.bin", "");
+    tree.open_file(501, 7, pier.join(".urb/chk/image.bin"));
+    assert_eq!(find(&tree, &selector).king.tgid, 500);
+    // Nor does one whose file has the same path in its own root.
+    tree.put("containers/1/piers/zod/.urb/chk/image.bin", "");
+    let other = tree.path("/containers/1/piers/zod/.urb/chk/image.bin");
+    tree.open_file(701, 7, other);
+    assert_eq!(find(&tree, &selector).king.tgid, 500);
+}
+
+#[test]
+fn the_replaying_child_of_a_v3_king_holds_the_lock_for_it() {
+    let tree = Tree::new();
+    let pier = tree.pier("/piers/zod");
+    for (tgid, parent, arguments) in [
+        (500, 1, "urbit /piers/zod"),
+        (501, 500, "urbit play /piers/zod"),
+    ] {
+        tree.process(Proc {
+            tgid,
+            parent,
+            arguments,
+            ..Proc::default()
+        });
+    }
+    tree.lock(&pier, "501\n", Some(501));
+    assert_eq!(find(&tree, &Selector::Pier(pier)).king.tgid, 500);
 }
 
 #[test]
