@@ -196,13 +196,16 @@ fn by_pid(roots: &Roots, pid: u32) -> Result<Ship, DiscoverError> {
     if let Some(ship) = all.iter().find(|ship| ship.king.tgid == process.tgid()) {
         return Ok(ship.clone());
     }
-    if let Some(ship) = ship_of_lone_king(roots, &process) {
-        return Ok(ship);
-    }
     let below: Vec<Ship> = all
         .into_iter()
         .filter(|ship| is_above(roots, process.tgid(), ship.king.tgid))
         .collect();
+    // The parent that waits under `-d` looks like a king, so what is below it comes first.
+    if below.is_empty()
+        && let Some(ship) = ship_of_lone_king(roots, &process)
+    {
+        return Ok(ship);
+    }
     single(below, || not_a_ship(&process, pid, status.name))
 }
 

@@ -50,6 +50,15 @@ impl PierPaths {
         }
     }
 
+    /// Whether both are one directory, by whatever path each process sees it.
+    pub fn same_as(&self, other: &Self) -> bool {
+        match (&self.id, &other.id) {
+            (Reading::Known(own), Reading::Known(other)) => own == other,
+            // Without the right to look into the processes, the text is all there is.
+            _ => self.inside == other.inside,
+        }
+    }
+
     /// Whether `path` is this pier. `id` is the identity of `path`.
     pub fn is(&self, path: &Path, id: Option<FileId>) -> bool {
         match (&self.id, id) {

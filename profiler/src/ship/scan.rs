@@ -1,7 +1,7 @@
 //! Goes through the host's processes and puts kings and mars together.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use procfs_core::process::Stat;
@@ -34,17 +34,25 @@ pub fn ships(roots: &Roots) -> Result<Vec<Ship>, DiscoverError> {
             place.insert(ship);
         }
     }
-    // A king's short-lived parent under `-d` and a replaying child show the same arguments as it
-    // does; what has a mars is the king.
-    let with_mars: Vec<PierPaths> = ships
+    let shadows: BTreeSet<u32> = ships
         .values()
-        .filter(|ship| ship.mars.is_some())
-        .map(|ship| ship.pier.clone())
+        .filter(|ship| ships.values().any(|other| is_shadow(roots, ship, other)))
+        .map(|ship| ship.king.tgid)
         .collect();
-    Ok(ships
-        .into_values()
-        .filter(|ship| ship.mars.is_some() || !with_mars.contains(&ship.pier))
-        .collect())
+    ships.retain(|king, _| !shadows.contains(king));
+    Ok(ships.into_values().collect())
+}
+
+/// Whether the lone king `ship` only looks like the king of `other`: a king's short-lived parent
+/// under `-d` shows the same arguments. What has a mars is the king, and else the child is.
+fn is_shadow(roots: &Roots, ship: &Ship, other: &Ship) -> bool {
+    let parent_of_other = || {
+        let stat = Process::new(roots, other.king.tgid).stat();
+        stat.is_ok_and(|stat| stat.ppid.unsigned_abs() == ship.king.tgid)
+    };
+    ship.mars.is_none()
+        && ship.pier.same_as(&other.pier)
+        && (other.mars.is_some() || parent_of_other())
 }
 
 /// What a process runs, as far as its arguments tell; [`Command::Other`] when it has ended.

@@ -260,6 +260,43 @@ fn a_king_without_mars_is_a_ship_too() {
 }
 
 #[test]
+fn of_a_king_and_its_waiting_parent_the_child_is_the_ship() {
+    let tree = Tree::new();
+    let pier = tree.pier("/piers/zod");
+    std::os::unix::fs::symlink("/piers/zod", tree.path("/link")).unwrap();
+    // `-d` forks, so both have the same arguments; that the pier is reached by a link changes nothing.
+    let king = |tgid, parent, arguments| {
+        tree.process(Proc {
+            tgid,
+            parent,
+            arguments,
+            ..Proc::default()
+        });
+    };
+    king(600, 1, "urbit -d /link");
+    king(601, 600, "urbit -d /link");
+    for selector in [
+        Selector::Only,
+        Selector::Pier(pier.clone()),
+        Selector::Pid(600),
+        Selector::Pid(601),
+    ] {
+        assert_eq!(find(&tree, &selector).king.tgid, 601, "{selector:?}");
+    }
+    tree.process(Proc {
+        tgid: 602,
+        parent: 601,
+        arguments: "urbit work --snap-dir /piers/zod --loom 31",
+        ..Proc::default()
+    });
+    assert_eq!(find(&tree, &Selector::Only).tgids(), [601, 602]);
+    // A king on another pier is another ship.
+    tree.pier("/piers/nec");
+    king(610, 1, "urbit /piers/nec");
+    assert_eq!(ships(&tree.roots()).unwrap().len(), 2);
+}
+
+#[test]
 fn processes_that_vanish_or_die_do_not_spoil_the_others() {
     let tree = Tree::new();
     tree.ship(700, "/piers/zod");
