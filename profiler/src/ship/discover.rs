@@ -7,7 +7,7 @@ use super::arguments::Command;
 use super::lock::{LockState, lock_state};
 use super::pier::{PIER_MARK, has_open_in};
 use super::scan::{command_of, ship_of_lone_king, ship_of_mars, ships};
-use super::{DiscoverError, Ship};
+use super::{DiscoverError, NameSource, Ship};
 use crate::host::Roots;
 use crate::host::process::{FileId, Process};
 
@@ -73,10 +73,19 @@ fn single(
 fn by_name(roots: &Roots, name: &str) -> Result<Ship, DiscoverError> {
     let all = ships(roots)?;
     let running = all.iter().map(Ship::label).collect();
-    let named = all
+    let mut named: Vec<Ship> = all
         .into_iter()
         .filter(|ship| ship.name.as_ref().is_some_and(|own| own.text == name))
         .collect();
+    // A directory's name is only a convention; it decides where no ship says its name itself.
+    let says_so = |ship: &Ship| {
+        ship.name
+            .as_ref()
+            .is_some_and(|own| own.source == NameSource::SpinStack)
+    };
+    if named.iter().any(says_so) {
+        named.retain(says_so);
+    }
     single(named, || DiscoverError::NoSuchName {
         name: name.to_owned(),
         running,

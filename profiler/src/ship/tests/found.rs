@@ -297,6 +297,25 @@ fn of_a_king_and_its_waiting_parent_the_child_is_the_ship() {
 }
 
 #[test]
+fn a_name_that_the_ship_itself_says_goes_before_that_of_a_directory() {
+    let tree = Tree::new();
+    tree.ship(100, "/piers/zod");
+    let zod = Selector::Name("~zod".to_owned());
+    assert_eq!(find(&tree, &zod).king.tgid, 100);
+    tree.ship(200, "/piers/production");
+    tree.spin_stack(201, "~zod");
+    assert_eq!(find(&tree, &zod).king.tgid, 200);
+    // And what it says is its only name.
+    tree.ship(300, "/piers/nec");
+    tree.spin_stack(301, "~bus");
+    assert_eq!(
+        find(&tree, &Selector::Name("~bus".to_owned())).king.tgid,
+        300
+    );
+    assert!(discover(&tree.roots(), &Selector::Name("~nec".to_owned())).is_err());
+}
+
+#[test]
 fn processes_that_vanish_or_die_do_not_spoil_the_others() {
     let tree = Tree::new();
     tree.ship(700, "/piers/zod");
@@ -339,10 +358,7 @@ fn a_mapped_file_of_any_name_spoils_nothing() {
 fn name_version_ports_threads_and_memory_are_read() {
     let tree = Tree::new();
     let pier = tree.ship(800, "/piers/production");
-    tree.put(
-        "proc/801/maps",
-        "7f0000000000-7f0000004000 rw-s 00000000 00:19 42 /dev/shm/spin_stack_page_~marzod_1\n",
-    );
+    tree.spin_stack(801, "~marzod");
     // `.run` is a hard link to the versioned binary.
     let binary = pier.join(".bin/live/vere-v4.6-linux-x86_64");
     std::fs::create_dir_all(binary.parent().unwrap()).unwrap();

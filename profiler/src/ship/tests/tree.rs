@@ -184,6 +184,14 @@ impl Tree {
         path
     }
 
+    /// Maps a spin stack of this name into a process.
+    pub fn spin_stack(&self, tgid: u32, name: &str) {
+        self.put(
+            &format!("proc/{tgid}/maps"),
+            format!("7f0000000000-7f0000004000 rw-s 00000000 00:19 42 /dev/shm/spin_stack_page_{name}_1\n"),
+        );
+    }
+
     pub fn thread(&self, tgid: u32, tid: u32, comm: &str) {
         let stat = format!(
             "{tid} ({comm}) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 9 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0\n"
