@@ -143,12 +143,27 @@ impl Process {
         let code = maps.iter().filter(|map| map.executable && map.inode != 0);
         let opened = code.filter_map(|map| {
             let (start, end) = map.address;
-            // The very file that is mapped, even if its name is gone or means another by now.
-            let mapped = self.path("map_files").join(format!("{start:x}-{end:x}"));
-            let file = File::open(mapped).or_else(|_| File::open(self.path("exe")));
-            Some((start..end, map.offset, file.ok()?))
+            Some((start..end, map.offset, self.mapped_file(map)?))
         });
         Ok(opened.collect())
+    }
+
+    /// The very file that is mapped, even if its name is gone or means another by now. Where the
+    /// kernel does not hand it out, the executable is tried, and taken only if it is that file: the
+    /// code of a library named by the executable's symbols would be named wrongly.
+    fn mapped_file(&self, map: &Map) -> Option<File> {
+        let (start, end) = map.address;
+        let mapped = self.path("map_files").join(format!("{start:x}-{end:x}"));
+        if let Ok(file) = File::open(mapped) {
+            return Some(file);
+        }
+        let executable = File::open(self.path("exe")).ok()?;
+        let id: FileId = (&executable.metadata().ok()?).into();
+        let of_map = FileId {
+            device: map.device,
+            inode: map.inode,
+        };
+        (id == of_map).then_some(executable)
     }
 
     /// Its mounts.
@@ -327,4 +342,49 @@ pub fn threads(process: &Process) -> Result<Vec<ThreadFacts>, ReadError> {
 fn count_lines(path: &Path) -> Result<u64, ReadError> {
     let bytes = std::fs::read(path).map_err(|error| ReadError::io(path, error))?;
     Ok(bytes.iter().filter(|&&byte| byte == b'\n').count() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_is_never_of_another_file_than_the_mapped_one() {
+        let tree = tempfile::tempdir().unwrap();
+        let process = Process::new(&Roots::under(tree.path()), 7);
+        std::fs::create_dir_all(process.path("map_files")).unwrap();
+        std::fs::write(process.path("exe"), "executable").unwrap();
+        let id = FileId::of(&process.path("exe")).unwrap();
+        let device = |device| {
+            let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+            format!("{major:02x}:{minor:02x}")
+        };
+        let (own, inode) = (device(id.device), id.inode);
+        let other = device(id.device + 1);
+        // The executable, a library, a file of the same inode elsewhere, data, and one handed out.
+        std::fs::write(
+            process.path("maps"),
+            format!(
+                "1000-2000 r-xp 00001000 {own} {inode} /exe\n\
+             2000-3000 r-xp 00000000 {own} {} /lib\n\
+             3000-4000 r-xp 00000000 {other} {inode} /exe\n\
+             4000-5000 rw-p 00002000 {own} {inode} /exe\n\
+             5000-6000 r-xp 00000000 {other} 5 /gone (deleted)\n",
+                inode + 1,
+            ),
+        )
+        .unwrap();
+        std::fs::write(process.path("map_files/5000-6000"), "library").unwrap();
+        let code = process.mapped_code().unwrap();
+        let found: Vec<(Range<u64>, u64, u64)> = code
+            .iter()
+            .map(|(addresses, offset, file)| {
+                (addresses.clone(), *offset, file.metadata().unwrap().len())
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [(0x1000..0x2000, 0x1000, 10), (0x5000..0x6000, 0, 7)]
+        );
+    }
 }
