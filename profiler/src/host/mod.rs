@@ -112,7 +112,7 @@ pub fn numbered_entries(path: &Path) -> Result<Vec<u32>, ReadError> {
     Ok(numbers)
 }
 
-/// Undoes the octal escapes (`\040` for a space) of mountinfo and maps.
+/// Undoes the octal escapes (`\040` for a space) of mountinfo.
 pub fn unescape_octal(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,18 +1,31 @@
 //! One process as procfs shows it: identity, scheduling, memory, files, namespaces and threads.
 
+mod inside;
+mod maps;
+
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use procfs_core::ProcessCGroups;
-use procfs_core::process::{
-    Io, Limits, MMPermissions, MemoryMaps, MountInfos, Schedstat, Stat, Status, Syscall,
-};
+use procfs_core::process::{Io, Limits, MountInfos, Schedstat, Stat, Status, Syscall};
 use serde::{Deserialize, Serialize};
 
+pub use inside::Inside;
+pub use maps::{Map, MapName};
+
 use super::{ReadError, Reading, Roots, numbered_entries, read_link, read_parsed, read_text};
+
+/// Inodes of the namespaces that a host boots with (kernel `include/linux/proc_ns.h`,
+/// `PROC_PID_INIT_INO` and `PROC_USER_INIT_INO`): every other one was made later, as for a container.
+pub mod initial_namespace {
+    /// The PID namespace that sees every process.
+    pub const PID: u64 = 0xEFFF_FFFC;
+    /// The user namespace whose capabilities hold for the kernel itself.
+    pub const USER: u64 = 0xEFFF_FFFD;
+}
 
 /// Device and inode of a file: what stays the same whatever path it is reached by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,10 +40,23 @@ impl FileId {
     /// Identity of the file that `path` leads to, following links.
     pub fn of(path: &Path) -> Result<Self, ReadError> {
         let metadata = std::fs::metadata(path).map_err(|error| ReadError::io(path, error))?;
-        Ok(Self {
+        Ok((&metadata).into())
+    }
+
+    /// Identity of what `path` names itself, even if that is a link.
+    pub fn of_link(path: &Path) -> Result<Self, ReadError> {
+        let metadata =
+            std::fs::symlink_metadata(path).map_err(|error| ReadError::io(path, error))?;
+        Ok((&metadata).into())
+    }
+}
+
+impl From<&Metadata> for FileId {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
             device: metadata.dev(),
             inode: metadata.ino(),
-        })
+        }
     }
 }
 
@@ -74,12 +100,6 @@ impl Process {
         self.directory.join(name)
     }
 
-    /// A path as the process sees it, made reachable from here.
-    pub fn path_inside(&self, path: &Path) -> PathBuf {
-        self.path("root")
-            .join(path.strip_prefix("/").unwrap_or(path))
-    }
-
     /// Whether procfs still lists it.
     pub fn exists(&self) -> bool {
         self.directory.is_dir()
@@ -107,8 +127,10 @@ impl Process {
     }
 
     /// Its memory mappings.
-    pub fn maps(&self) -> Result<MemoryMaps, ReadError> {
-        read_parsed(&self.path("maps"))
+    pub fn maps(&self) -> Result<Vec<Map>, ReadError> {
+        let path = self.path("maps");
+        let bytes = std::fs::read(&path).map_err(|error| ReadError::io(&path, error))?;
+        maps::parse(&path, &bytes)
     }
 
     /// The files that its code is mapped from: addresses, where they begin in the file, and the
@@ -117,18 +139,31 @@ impl Process {
     /// # Errors
     /// If the mappings cannot be read.
     pub fn mapped_code(&self) -> Result<Vec<(Range<u64>, u64, File)>, ReadError> {
-        let maps = self.maps()?.0;
-        let code = maps
-            .iter()
-            .filter(|map| map.perms.contains(MMPermissions::EXECUTE) && map.inode != 0);
+        let maps = self.maps()?;
+        let code = maps.iter().filter(|map| map.executable && map.inode != 0);
         let opened = code.filter_map(|map| {
             let (start, end) = map.address;
-            // The very file that is mapped, even if its name is gone or means another by now.
-            let mapped = self.path("map_files").join(format!("{start:x}-{end:x}"));
-            let file = File::open(mapped).or_else(|_| File::open(self.path("exe")));
-            Some((start..end, map.offset, file.ok()?))
+            Some((start..end, map.offset, self.mapped_file(map)?))
         });
         Ok(opened.collect())
+    }
+
+    /// The very file that is mapped, even if its name is gone or means another by now. Where the
+    /// kernel does not hand it out, the executable is tried, and taken only if it is that file: the
+    /// code of a library named by the executable's symbols would be named wrongly.
+    fn mapped_file(&self, map: &Map) -> Option<File> {
+        let (start, end) = map.address;
+        let mapped = self.path("map_files").join(format!("{start:x}-{end:x}"));
+        if let Ok(file) = File::open(mapped) {
+            return Some(file);
+        }
+        let executable = File::open(self.path("exe")).ok()?;
+        let id: FileId = (&executable.metadata().ok()?).into();
+        let of_map = FileId {
+            device: map.device,
+            inode: map.inode,
+        };
+        (id == of_map).then_some(executable)
     }
 
     /// Its mounts.
@@ -307,4 +342,49 @@ pub fn threads(process: &Process) -> Result<Vec<ThreadFacts>, ReadError> {
 fn count_lines(path: &Path) -> Result<u64, ReadError> {
     let bytes = std::fs::read(path).map_err(|error| ReadError::io(path, error))?;
     Ok(bytes.iter().filter(|&&byte| byte == b'\n').count() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_is_never_of_another_file_than_the_mapped_one() {
+        let tree = tempfile::tempdir().unwrap();
+        let process = Process::new(&Roots::under(tree.path()), 7);
+        std::fs::create_dir_all(process.path("map_files")).unwrap();
+        std::fs::write(process.path("exe"), "executable").unwrap();
+        let id = FileId::of(&process.path("exe")).unwrap();
+        let device = |device| {
+            let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+            format!("{major:02x}:{minor:02x}")
+        };
+        let (own, inode) = (device(id.device), id.inode);
+        let other = device(id.device + 1);
+        // The executable, a library, a file of the same inode elsewhere, data, and one handed out.
+        std::fs::write(
+            process.path("maps"),
+            format!(
+                "1000-2000 r-xp 00001000 {own} {inode} /exe\n\
+             2000-3000 r-xp 00000000 {own} {} /lib\n\
+             3000-4000 r-xp 00000000 {other} {inode} /exe\n\
+             4000-5000 rw-p 00002000 {own} {inode} /exe\n\
+             5000-6000 r-xp 00000000 {other} 5 /gone (deleted)\n",
+                inode + 1,
+            ),
+        )
+        .unwrap();
+        std::fs::write(process.path("map_files/5000-6000"), "library").unwrap();
+        let code = process.mapped_code().unwrap();
+        let found: Vec<(Range<u64>, u64, u64)> = code
+            .iter()
+            .map(|(addresses, offset, file)| {
+                (addresses.clone(), *offset, file.metadata().unwrap().len())
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [(0x1000..0x2000, 0x1000, 10), (0x5000..0x6000, 0, 7)]
+        );
+    }
 }

@@ -4,10 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::arguments::Command;
-use super::lock::{LOCK_FILE, LockState, has_open, lock_state};
-use super::pier::PIER_MARK;
+use super::lock::{LockState, lock_state};
+use super::pier::{PIER_MARK, has_open_in};
 use super::scan::{command_of, ship_of_lone_king, ship_of_mars, ships};
-use super::{DiscoverError, Ship};
+use super::{DiscoverError, NameSource, Ship};
 use crate::host::Roots;
 use crate::host::process::{FileId, Process};
 
@@ -73,10 +73,19 @@ fn single(
 fn by_name(roots: &Roots, name: &str) -> Result<Ship, DiscoverError> {
     let all = ships(roots)?;
     let running = all.iter().map(Ship::label).collect();
-    let named = all
+    let mut named: Vec<Ship> = all
         .into_iter()
         .filter(|ship| ship.name.as_ref().is_some_and(|own| own.text == name))
         .collect();
+    // A directory's name is only a convention; it decides where no ship says its name itself.
+    let says_so = |ship: &Ship| {
+        ship.name
+            .as_ref()
+            .is_some_and(|own| own.source == NameSource::SpinStack)
+    };
+    if named.iter().any(says_so) {
+        named.retain(says_so);
+    }
     single(named, || DiscoverError::NoSuchName {
         name: name.to_owned(),
         running,
@@ -87,20 +96,39 @@ fn by_pier(roots: &Roots, given: &Path) -> Result<Ship, DiscoverError> {
     let path = checked_pier(given)?;
     let id = FileId::of(&path).ok();
     let lock = lock_state(roots, &path);
-    let lock_file = FileId::of(&path.join(LOCK_FILE)).ok();
-    let is_here = |ship: &Ship| {
-        ship.pier.is(&path, id)
-            || matches!(&lock, Ok(LockState::Held { tgid }) if ship.tgids().contains(tgid))
-            // The pier was renamed while the ship runs, and /proc/locks cannot be seen.
-            || lock_file.is_some_and(|file| {
-                ship.tgids().iter().any(|&tgid| has_open(&Process::new(roots, tgid), file))
-            })
+    let uses = |ship: &Ship| {
+        ship.tgids()
+            .iter()
+            .any(|&tgid| has_open_in(&Process::new(roots, tgid), &path))
+    };
+    // Anybody can start a process with any arguments, so what the lock says goes before them.
+    let is_here = |ship: &Ship| match &lock {
+        Ok(LockState::Held { tgid }) => is_of(roots, *tgid, ship),
+        Ok(LockState::Absent | LockState::Stale { .. }) => {
+            uses(ship) || (ship.pier.is(&path, id) && !is_seen_to_use_nothing(roots, ship))
+        }
+        Ok(LockState::CannotTell) | Err(_) => uses(ship) || ship.pier.is(&path, id),
     };
     let here: Vec<Ship> = ships(roots)?.into_iter().filter(is_here).collect();
     let mut ship = single(here, || no_ship_on(roots, &path, lock))?;
     // The path that the user reaches it by outlives the process; `/proc/PID/root` does not.
     ship.pier.reachable = path;
     Ok(ship)
+}
+
+/// Whether the process `tgid` is the ship's: one of its two, or a child of its king, as the process
+/// that replays for a v3 king is.
+fn is_of(roots: &Roots, tgid: u32, ship: &Ship) -> bool {
+    let parent = || Some(Process::new(roots, tgid).stat().ok()?.ppid.unsigned_abs());
+    ship.tgids().contains(&tgid) || parent() == Some(ship.king.tgid)
+}
+
+/// Whether this is a mars of which all open files can be seen. One that has none in its pier is none,
+/// whatever its arguments are. A king opens nothing there before it starts mars.
+fn is_seen_to_use_nothing(roots: &Roots, ship: &Ship) -> bool {
+    ship.mars
+        .as_ref()
+        .is_some_and(|mars| Process::new(roots, mars.tgid).open_files().is_ok())
 }
 
 fn checked_pier(given: &Path) -> Result<PathBuf, DiscoverError> {
@@ -135,7 +163,8 @@ fn no_ship_on(
     let path = pier.to_path_buf();
     match lock {
         Ok(LockState::Absent) => DiscoverError::NotRunning { path },
-        Ok(LockState::Stale { written_pid }) => DiscoverError::StaleLock { path, written_pid },
+        Ok(LockState::Stale { written }) => DiscoverError::StaleLock { path, written },
+        Ok(LockState::CannotTell) => DiscoverError::OutOfSight { path },
         Ok(LockState::Held { tgid }) => DiscoverError::InUse {
             path,
             tgid,
@@ -176,13 +205,16 @@ fn by_pid(roots: &Roots, pid: u32) -> Result<Ship, DiscoverError> {
     if let Some(ship) = all.iter().find(|ship| ship.king.tgid == process.tgid()) {
         return Ok(ship.clone());
     }
-    if let Some(ship) = ship_of_lone_king(roots, &process) {
-        return Ok(ship);
-    }
     let below: Vec<Ship> = all
         .into_iter()
         .filter(|ship| is_above(roots, process.tgid(), ship.king.tgid))
         .collect();
+    // The parent that waits under `-d` looks like a king, so what is below it comes first.
+    if below.is_empty()
+        && let Some(ship) = ship_of_lone_king(roots, &process)
+    {
+        return Ok(ship);
+    }
     single(below, || not_a_ship(&process, pid, status.name))
 }
 

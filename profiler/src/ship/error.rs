@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Ship;
+use super::{Ship, WrittenPid};
 use crate::host::ReadError;
 
 /// Why no ship, or not exactly one, was found.
@@ -39,12 +39,18 @@ pub enum DiscoverError {
         path: PathBuf,
     },
     /// A pier whose ship died without removing its lock.
-    #[error("no ship runs on the pier {}: its {} is left over from one that did not end cleanly{}", path.display(), super::lock::LOCK_FILE, remedy(*written_pid))]
+    #[error("no ship runs on the pier {}: its {} is left over from one that did not end cleanly{}", path.display(), super::lock::LOCK_FILE, remedy(written))]
     StaleLock {
         /// The pier.
         path: PathBuf,
-        /// The process id in the lock file, in the writer's PID namespace.
-        written_pid: Option<u32>,
+        /// What the lock file says.
+        written: WrittenPid,
+    },
+    /// A pier whose lock may be held out of sight.
+    #[error("no ship is seen on the pier {}: a ship may run where this process cannot see it; run profile on the host, or with --pid=host", path.display())]
+    OutOfSight {
+        /// The pier.
+        path: PathBuf,
     },
     /// A pier that one of vere's offline commands works on.
     #[error("the pier {} is in use by `{command}` (pid {tgid}), which is no running ship: wait until it ends and start the ship", path.display())]
@@ -116,11 +122,12 @@ pub enum DiscoverError {
     Read(#[from] ReadError),
 }
 
-fn remedy(written_pid: Option<u32>) -> String {
-    match written_pid {
-        Some(pid) => format!(" (pid {pid}): start the ship again, it takes the lock over"),
+fn remedy(written: &WrittenPid) -> String {
+    match written {
+        WrittenPid::Pid(pid) => format!(" (pid {pid}): start the ship again, it takes the lock over"),
         // vere refuses a lock file that holds no number (urbit/urbit issue 6938).
-        None => ", and is empty or damaged, as after a full disk: remove that file and start the ship again".to_owned(),
+        WrittenPid::NoNumber => ", and is empty or damaged, as after a full disk: remove that file and start the ship again".to_owned(),
+        WrittenPid::Unread(reason) => format!(", and could not be read: {reason}"),
     }
 }
 

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use procfs_core::{Lock, LockKind, LockType, Locks};
 
-use crate::host::process::{FileId, Process};
-use crate::host::{ReadError, Roots, read_parsed, read_text};
+use super::small_file::read_small_file;
+use crate::host::process::{FileId, Process, initial_namespace};
+use crate::host::{ReadError, Roots, read_parsed};
 
 /// Name of the lock file in the pier.
 pub const LOCK_FILE: &str = ".vere.lock";
@@ -23,44 +24,81 @@ pub enum LockState {
     },
     /// The file is there and nobody holds it: the ship did not end cleanly.
     Stale {
-        /// The process id in the file, in the PID namespace of the ship that wrote it; `None`
-        /// when the file is empty or damaged, as after a full disk.
-        written_pid: Option<u32>,
+        /// What the file says.
+        written: WrittenPid,
     },
+    /// The file is there, and a process that cannot be seen from here may hold the lock.
+    CannotTell,
+}
+
+/// What a lock file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WrittenPid {
+    /// A process id, in the PID namespace of the ship that wrote it.
+    Pid(u32),
+    /// No number: it is empty or damaged, as after a full disk.
+    NoNumber,
+    /// It could not be read; why.
+    Unread(String),
+}
+
+impl WrittenPid {
+    fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Pid(pid) => Some(*pid),
+            Self::NoNumber | Self::Unread(_) => None,
+        }
+    }
 }
 
 /// Says who holds the lock of the pier at `pier`.
 ///
 /// # Errors
-/// When the lock file exists and can be neither read nor looked for.
+/// When the lock file exists and cannot be looked at.
 pub fn lock_state(roots: &Roots, pier: &Path) -> Result<LockState, ReadError> {
     let path = pier.join(LOCK_FILE);
-    let id = match FileId::of(&path) {
-        Ok(id) => id,
+    let (id, written) = match read_small_file(&path) {
+        Ok(file) => (file.id, live_pid(&file.text)),
         Err(error) if error.is_absent() => return Ok(LockState::Absent),
-        Err(error) => return Err(error),
+        // Who holds it is told by its identity, without reading it.
+        Err(error) => (
+            FileId::of_link(&path)?,
+            WrittenPid::Unread(error.to_string()),
+        ),
     };
-    let written_pid = read_text(&path).ok().as_deref().and_then(live_pid);
-    let holder = match read_parsed::<Locks>(&roots.proc.join("locks")) {
-        Ok(locks) => holder(roots, &locks.0, id),
+    let (holder, is_whole) = match read_parsed::<Locks>(&roots.proc.join("locks")) {
+        Ok(locks) => (holder(roots, &locks.0, id), sees_every_process(roots)),
         // Without /proc/locks the written id is all there is; an open lock file confirms it.
-        Err(_) => written_pid.and_then(|pid| namespace_member(roots, pid, id)),
+        Err(_) => {
+            let pid = written.pid();
+            (pid.and_then(|pid| namespace_member(roots, pid, id)), false)
+        }
     };
     Ok(match holder {
         Some(tgid) => LockState::Held { tgid },
-        None => LockState::Stale { written_pid },
+        None if is_whole => LockState::Stale { written },
+        None => LockState::CannotTell,
     })
+}
+
+/// Whether this is the PID namespace that the host booted with: from any other, `/proc/locks` leaves
+/// out the locks of processes outside it (kernel `fs/locks.c`, `locks_show`).
+fn sees_every_process(roots: &Roots) -> bool {
+    match Process::own(roots).namespace("pid") {
+        Ok(inode) => inode == initial_namespace::PID,
+        // A kernel without PID namespaces.
+        Err(error) => error.is_absent(),
+    }
 }
 
 /// The process id in a lock file. After unclean deaths it holds several lines: the last is the
 /// live one.
-fn live_pid(text: &str) -> Option<u32> {
+fn live_pid(text: &str) -> WrittenPid {
     text.lines()
         .rev()
-        .find(|line| !line.trim().is_empty())?
-        .trim()
-        .parse()
-        .ok()
+        .find(|line| !line.trim().is_empty())
+        .and_then(|line| line.trim().parse().ok())
+        .map_or(WrittenPid::NoNumber, WrittenPid::Pid)
 }
 
 /// The process that holds a write lock on the file `id`.
@@ -108,7 +146,7 @@ fn namespace_member(roots: &Roots, pid: u32, id: FileId) -> Option<u32> {
 }
 
 /// Whether a process has the file `id` open, by identity and not by the path it is shown under.
-pub fn has_open(process: &Process, id: FileId) -> bool {
+fn has_open(process: &Process, id: FileId) -> bool {
     process.open_files().is_ok_and(|files| {
         files.keys().any(|fd| {
             FileId::of(&process.path("fd").join(fd.to_string())).is_ok_and(|open| open == id)
@@ -122,10 +160,10 @@ mod tests {
 
     #[test]
     fn the_last_line_is_the_live_one() {
-        assert_eq!(live_pid("17\n"), Some(17));
-        assert_eq!(live_pid("17\n1203\n9\n"), Some(9));
-        assert_eq!(live_pid("17\n\n"), Some(17));
-        assert_eq!(live_pid(""), None);
-        assert_eq!(live_pid("\0\0\0"), None);
+        assert_eq!(live_pid("17\n"), WrittenPid::Pid(17));
+        assert_eq!(live_pid("17\n1203\n9\n"), WrittenPid::Pid(9));
+        assert_eq!(live_pid("17\n\n"), WrittenPid::Pid(17));
+        assert_eq!(live_pid(""), WrittenPid::NoNumber);
+        assert_eq!(live_pid("\0\0\0"), WrittenPid::NoNumber);
     }
 }

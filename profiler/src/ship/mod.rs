@@ -12,6 +12,7 @@ mod name;
 mod pier;
 mod role;
 mod scan;
+mod small_file;
 #[cfg(test)]
 mod tests;
 mod version;
@@ -19,7 +20,7 @@ mod version;
 pub use arguments::{Command, Generation, MarsConfig, RuntimeFlags};
 pub use discover::{Selector, discover};
 pub use error::DiscoverError;
-pub use lock::{LockState, lock_state};
+pub use lock::{LockState, WrittenPid, lock_state};
 pub use name::{NameSource, ShipName};
 pub use pier::PierPaths;
 pub use role::{Role, ShipThread};

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use procfs_core::process::{MMapPath, MemoryMaps};
 use serde::{Deserialize, Serialize};
+
+use crate::host::process::{Map, MapName};
 
 /// Prefix of the spin stack's file name in `/dev/shm` (vere `pkg/noun/trace.c`, `u3t_sstack_init`).
 const SPIN_STACK_PREFIX: &str = "spin_stack_page_";
@@ -29,9 +30,9 @@ pub enum NameSource {
 
 /// The name that mars' spin stack carries: `spin_stack_page_<~ship>_<king pid>`; up to v4.4 the
 /// file is named with the pid alone.
-pub fn from_spin_stack(maps: &MemoryMaps) -> Option<ShipName> {
+pub fn from_spin_stack(maps: &[Map]) -> Option<ShipName> {
     maps.iter().find_map(|map| {
-        let MMapPath::Path(path) = &map.pathname else {
+        let MapName::Path(path) = &map.name else {
             return None;
         };
         let file = path.file_name()?.to_str()?;
@@ -63,14 +64,18 @@ fn is_name(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use procfs_core::FromRead;
-
     use super::*;
 
     fn spin_stack(file: &str) -> Option<String> {
-        let line = format!("7f0000000000-7f0000004000 rw-s 00000000 00:19 42    /dev/shm/{file}\n");
-        let maps = MemoryMaps::from_read(line.as_bytes()).unwrap();
-        from_spin_stack(&maps).map(|name| name.text)
+        let map = Map {
+            address: (0x7f00_0000_0000, 0x7f00_0000_4000),
+            executable: false,
+            offset: 0,
+            device: 0x19,
+            inode: 42,
+            name: MapName::Path(Path::new("/dev/shm").join(file)),
+        };
+        from_spin_stack(&[map]).map(|name| name.text)
     }
 
     #[test]

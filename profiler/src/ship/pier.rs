@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::lock::LOCK_FILE;
 use crate::host::process::{FileId, Process};
 use crate::host::{Reading, Roots, filesystem};
 
@@ -25,8 +26,13 @@ pub struct PierPaths {
 impl PierPaths {
     /// The pier `inside` of `process`, made reachable.
     pub fn of_process(roots: &Roots, process: &Process, inside: &Path) -> Self {
-        let through_process = process.path_inside(inside);
-        let id: Reading<FileId> = FileId::of(&through_process).into();
+        let (id, through_process) = match process.inside(inside) {
+            Ok(found) => (Reading::Known(found.id), found.reachable),
+            Err(error) => (
+                Reading::unknown(error.to_string()),
+                process.path_inside(inside),
+            ),
+        };
         let on_host = roots.host_path(inside);
         // The same text may be another directory here, so identity decides.
         let same_here = match &id {
@@ -41,6 +47,15 @@ impl PierPaths {
                 host_path_of_mount(roots, process, inside, &id).unwrap_or(through_process)
             },
             id,
+        }
+    }
+
+    /// Whether both are one directory, by whatever path each process sees it.
+    pub fn same_as(&self, other: &Self) -> bool {
+        match (&self.id, &other.id) {
+            (Reading::Known(own), Reading::Known(other)) => own == other,
+            // Without the right to look into the processes, the text is all there is.
+            _ => self.inside == other.inside,
         }
     }
 
@@ -106,19 +121,50 @@ fn clean(path: &Path) -> PathBuf {
 
 /// Whether `directory` looks like a pier from within `process`.
 pub fn is_pier_inside(process: &Process, directory: &Path) -> bool {
-    process.path_inside(directory).join(PIER_MARK).is_dir()
+    process
+        .inside(&directory.join(PIER_MARK))
+        .is_ok_and(|mark| mark.is_directory)
 }
 
-/// The pier that a process has files open in, from the text of its links: `…/.urb/…`.
+/// The pier that a process has files open in, from the text of its links: `…/.urb/…`. It follows a
+/// pier that is moved. A text that does not lead to the open file is passed over: its file was
+/// removed, or it is a path from outside the process' root.
 pub fn from_open_files(process: &Process) -> Option<PathBuf> {
     let files = process.open_files().ok()?;
-    files.values().find_map(|target| {
-        target
+    files.iter().find_map(|(fd, target)| {
+        let mark = target
             .ancestors()
-            .find(|ancestor| ancestor.file_name().is_some_and(|name| name == PIER_MARK))?
-            .parent()
-            .map(Path::to_path_buf)
+            .find(|ancestor| ancestor.file_name().is_some_and(|name| name == PIER_MARK))?;
+        let pier = mark.parent()?.to_path_buf();
+        let open = FileId::of(&process.path("fd").join(fd.to_string())).ok()?;
+        (process.inside(target).ok()?.id == open).then_some(pier)
     })
+}
+
+/// Whether a process has the lock of the pier at `pier`, or a file below its `.urb`, open. The text
+/// of its links only says which file to compare with.
+pub fn has_open_in(process: &Process, pier: &Path) -> bool {
+    let Ok(files) = process.open_files() else {
+        return false;
+    };
+    files.iter().any(|(fd, target)| {
+        let file = match below_mark(target) {
+            Some(below) => FileId::of(&pier.join(PIER_MARK).join(below)),
+            None if target.ends_with(LOCK_FILE) => FileId::of_link(&pier.join(LOCK_FILE)),
+            None => return false,
+        };
+        let open = FileId::of(&process.path("fd").join(fd.to_string()));
+        matches!((file, open), (Ok(file), Ok(open)) if file == open)
+    })
+}
+
+/// What a path names below the nearest `.urb` above it.
+fn below_mark(path: &Path) -> Option<&Path> {
+    let mark = path
+        .ancestors()
+        .skip(1)
+        .find(|ancestor| ancestor.file_name().is_some_and(|name| name == PIER_MARK))?;
+    path.strip_prefix(mark).ok()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Goes through the host's processes and puts kings and mars together.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use procfs_core::process::Stat;
@@ -34,17 +34,25 @@ pub fn ships(roots: &Roots) -> Result<Vec<Ship>, DiscoverError> {
             place.insert(ship);
         }
     }
-    // A king's short-lived parent under `-d` and a replaying child show the same arguments as it
-    // does; what has a mars is the king.
-    let with_mars: Vec<PierPaths> = ships
+    let shadows: BTreeSet<u32> = ships
         .values()
-        .filter(|ship| ship.mars.is_some())
-        .map(|ship| ship.pier.clone())
+        .filter(|ship| ships.values().any(|other| is_shadow(roots, ship, other)))
+        .map(|ship| ship.king.tgid)
         .collect();
-    Ok(ships
-        .into_values()
-        .filter(|ship| ship.mars.is_some() || !with_mars.contains(&ship.pier))
-        .collect())
+    ships.retain(|king, _| !shadows.contains(king));
+    Ok(ships.into_values().collect())
+}
+
+/// Whether the lone king `ship` only looks like the king of `other`: a king's short-lived parent
+/// under `-d` shows the same arguments. What has a mars is the king, and else the child is.
+fn is_shadow(roots: &Roots, ship: &Ship, other: &Ship) -> bool {
+    let parent_of_other = || {
+        let stat = Process::new(roots, other.king.tgid).stat();
+        stat.is_ok_and(|stat| stat.ppid.unsigned_abs() == ship.king.tgid)
+    };
+    ship.mars.is_none()
+        && ship.pier.same_as(&other.pier)
+        && (other.mars.is_some() || parent_of_other())
 }
 
 /// What a process runs, as far as its arguments tell; [`Command::Other`] when it has ended.
@@ -71,16 +79,11 @@ pub(super) fn ship_of_mars(
         return Err(orphan());
     }
     let king_stat = live_stat(&king).map_err(|_| orphan())?;
-    let named = resolve_inside(mars, &arguments.pier);
-    let inside = if is_pier_inside(mars, &named) {
-        named
-    } else {
-        // The pier was moved while the ship ran, or the path was relative to a directory that the
-        // king has left; the open files show where it is.
-        from_open_files(mars)
-            .or_else(|| from_open_files(&king))
-            .unwrap_or(named)
-    };
+    // The arguments only say where the pier was at the start, and anybody can give any; the path
+    // may have been relative to a directory that the king has left, too.
+    let inside = from_open_files(mars)
+        .or_else(|| from_open_files(&king))
+        .unwrap_or_else(|| resolve_inside(mars, &arguments.pier));
     let nock = Nock {
         process: mars,
         stat,
@@ -96,10 +99,12 @@ pub(super) fn ship_of_lone_king(roots: &Roots, king: &Process) -> Option<Ship> {
     if !matches!(command(&arguments), Command::Other) || !runs_vere(king, &arguments) {
         return None;
     }
-    let inside = king_pier_candidates(&arguments)
-        .into_iter()
-        .map(|candidate| resolve_inside(king, &candidate))
-        .find(|candidate| is_pier_inside(king, candidate))?;
+    let inside = from_open_files(king).or_else(|| {
+        king_pier_candidates(&arguments)
+            .into_iter()
+            .map(|candidate| resolve_inside(king, &candidate))
+            .find(|candidate| is_pier_inside(king, candidate))
+    })?;
     let stat = live_stat(king).ok()?;
     Some(assemble(roots, king, stat, None, &inside))
 }

@@ -1,17 +1,13 @@
 //! The version of vere that runs a ship, where its files state it; never guessed.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use rustix::fs::OFlags;
-
+use super::small_file::read_small_file;
 use crate::host::entry_names;
 use crate::host::process::{FileId, Process};
 
 /// Longest version that is taken for one.
-const MAX_BYTES: u64 = 32;
+const MAX_BYTES: usize = 32;
 
 /// Version of the vere that `process` runs on the pier.
 pub fn version(process: &Process, pier: &Path) -> Option<String> {
@@ -49,21 +45,12 @@ fn of_newest_epoch(log: &Path) -> Option<String> {
         Some((number, name))
     });
     let (_, newest) = epochs.max()?;
-    // The pier is another user's: its files may be anything, a pipe that never ends too.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = File::options()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(log.join(newest).join("vere.txt"))
-        .ok()?;
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut text = String::new();
-    file.take(MAX_BYTES + 1).read_to_string(&mut text).ok()?;
+    let text = read_small_file(&log.join(newest).join("vere.txt"))
+        .ok()?
+        .text;
     let version = text.trim();
     let is_version = version.starts_with(|c: char| c.is_ascii_digit())
-        && text.len() as u64 <= MAX_BYTES
+        && text.len() <= MAX_BYTES
         && version
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+'));

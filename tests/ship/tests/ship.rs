@@ -169,6 +169,13 @@ fn conn_sock_answers_as_4_6_does() {
     assert_eq!(ship.ask(&Noun::path(["no-such"])), Noun::null());
     let info = format!("{:?}", ship.ask(&Noun::path(["info"])));
     assert!(info.contains("%lord") && info.contains("%event"), "{info}");
+    // A group is `[name %| list]`, a value `[name %& value]`.
+    for part in [
+        "[%work 1 [%auto 1 [%http 1 [",
+        "[%moat 1 [%pending-inbound 0 0] 0]",
+    ] {
+        assert!(info.contains(part), "{part} in {info}");
+    }
 
     let once = Noun::tuple([
         Noun::from(1_u64),

@@ -4,21 +4,20 @@ use super::kernel::{btf, jit, kernel, lockdown, tracefs, tracepoint};
 use super::remedy::{boot_parameter, newer_kernel, sysctl};
 use super::{Answer, Check, DoctorFacts, MemoryAccess, ShipAccess};
 use crate::host::Reading;
+use crate::host::process::initial_namespace;
 
 /// Depth that a compile's stacks were seen to reach is about 800 frames.
 const STACK_FRAMES: u64 = 1024;
 
-/// Inode of the host's own PID namespace (kernel `include/linux/proc_ns.h`, `PROC_PID_INIT_INO`).
-const HOST_PID_NAMESPACE_INODE: u64 = 0xEFFF_FFFC;
-
-/// Capabilities by their bit (kernel `include/uapi/linux/capability.h`), each with what it is for.
-const CAPABILITIES: [(u32, &str, &str); 4] = [
+/// Capabilities by their bit (kernel `include/uapi/linux/capability.h`) that are needed, each with
+/// what it is for.
+const CAPABILITIES: [(u32, &str, &str); 3] = [
     (39, "CAP_BPF", "load the probes"),
     (38, "CAP_PERFMON", "attach the probes"),
     (19, "CAP_SYS_PTRACE", "read the ship's memory and files"),
-    (34, "CAP_SYSLOG", "name kernel functions"),
 ];
 const CAP_SYS_ADMIN: u32 = 21;
+const CAP_SYSLOG: u32 = 34;
 
 /// One check, declared once.
 struct Declaration {
@@ -74,7 +73,7 @@ const DECLARATIONS: [Declaration; 16] = [
         delay_accounting,
     ),
     declare("cgroups", "CPU and memory control groups", false, cgroups),
-    declare("output-space", "room for a capture", true, output_space),
+    declare("output-space", "room for a capture", false, output_space),
 ];
 
 const fn declare(
@@ -151,12 +150,22 @@ fn known_or_lack(reading: Reading<String>, lost: &str, command: &str) -> Answer 
 }
 
 fn privileges(facts: &DoctorFacts) -> Answer {
+    // Capabilities of another user namespace look the same and mean nothing to bpf() (kernel
+    // `capable`, which asks for those of the initial one).
+    if matches!(facts.user_namespace_inode, Reading::Known(inode) if inode != initial_namespace::USER)
+    {
+        return Answer::lack(
+            "root of a user namespace only; run on the host as root",
+            "sudo profile doctor   # on the host, not in a rootless container",
+        );
+    }
     let held = match &facts.capabilities {
         Reading::Known(held) => *held,
         Reading::Unknown { reason } => return Answer::cannot_tell(reason),
     };
     let has = |bit: u32| held & (1 << bit) != 0;
-    // CAP_SYS_ADMIN includes all but CAP_SYS_PTRACE (kernel `include/linux/capability.h`).
+    // CAP_SYS_ADMIN includes the first two (kernel `include/linux/capability.h`, `bpf_capable` and
+    // `perfmon_capable`) and neither CAP_SYS_PTRACE nor CAP_SYSLOG.
     let missing: Vec<String> = CAPABILITIES
         .iter()
         .filter(|(bit, name, _)| {
@@ -166,7 +175,7 @@ fn privileges(facts: &DoctorFacts) -> Answer {
         .map(|(_, name, purpose)| format!("{name} to {purpose}"))
         .collect();
     if missing.is_empty() {
-        return Answer::ok("CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_SYSLOG");
+        return Answer::ok("CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE");
     }
     Answer::lack(
         format!("this process lacks {}", missing.join(", ")),
@@ -187,7 +196,7 @@ fn program_statistics(facts: &DoctorFacts) -> Answer {
 
 fn host_processes(facts: &DoctorFacts) -> Answer {
     match &facts.pid_namespace_inode {
-        Reading::Known(HOST_PID_NAMESPACE_INODE) => Answer::ok("the host's PID namespace"),
+        Reading::Known(initial_namespace::PID) => Answer::ok("the host's PID namespace"),
         Reading::Known(_) => Answer::lack(
             "this runs in a container of its own, so ships, and whoever competes with them, are out of sight",
             "docker run --privileged --pid=host --cgroupns=host -v /sys:/sys …   # or run it on the host",
@@ -232,17 +241,36 @@ fn stack_depth(facts: &DoctorFacts) -> Answer {
 fn kernel_symbols(facts: &DoctorFacts) -> Answer {
     match &facts.kernel_addresses_shown {
         Reading::Known(true) => Answer::ok("/proc/kallsyms shows addresses"),
-        Reading::Known(false) => {
-            let restriction = setting(facts, "kernel.kptr_restrict").and_then(Reading::known);
-            Answer::lack(
-                format!(
-                    "kernel functions have no names in stacks, kernel.kptr_restrict is {}",
-                    restriction.map_or("unknown", String::as_str)
-                ),
-                sysctl("kernel.kptr_restrict=1"),
-            )
-        }
+        Reading::Known(false) => hidden_kernel_symbols(facts),
         Reading::Unknown { reason } => Answer::cannot_tell(reason),
+    }
+}
+
+/// Mode 2 hides the addresses from everyone; in modes 0 and 1 CAP_SYSLOG shows them, and nothing
+/// that includes it does (kernel `kernel/ksyms_common.c`, `kallsyms_show_value`).
+fn hidden_kernel_symbols(facts: &DoctorFacts) -> Answer {
+    const AS_ROOT: &str =
+        "sudo profile doctor   # in a container: docker run --cap-add SYSLOG --pid=host …";
+    let lost = "kernel functions have no names in stacks";
+    let restriction = setting(facts, "kernel.kptr_restrict").and_then(Reading::known);
+    let lacks_syslog =
+        matches!(facts.capabilities, Reading::Known(held) if held & (1 << CAP_SYSLOG) == 0);
+    match restriction.map(String::as_str) {
+        Some("2") => Answer::lack(
+            format!("{lost}, kernel.kptr_restrict is 2"),
+            sysctl("kernel.kptr_restrict=1"),
+        ),
+        _ if lacks_syslog => Answer::lack(
+            format!("{lost}, this process lacks CAP_SYSLOG to see their addresses"),
+            AS_ROOT,
+        ),
+        mode => Answer::lack(
+            format!(
+                "{lost}, although kernel.kptr_restrict is {}",
+                mode.unwrap_or("unknown")
+            ),
+            AS_ROOT,
+        ),
     }
 }
 

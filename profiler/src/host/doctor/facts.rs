@@ -58,6 +58,8 @@ pub struct DoctorFacts {
     pub seccomp_mode: Reading<u32>,
     /// Inode of this process' PID namespace.
     pub pid_namespace_inode: Reading<u64>,
+    /// Inode of this process' user namespace.
+    pub user_namespace_inode: Reading<u64>,
     /// Kernel release.
     pub release: Reading<String>,
     /// Identifiers of `/etc/os-release`: `ID` and `ID_LIKE`, in lower case.
@@ -113,6 +115,7 @@ pub fn gather(
         // A kernel without seccomp has no such line, and no filter.
         seccomp_mode: status.map(|status| status.seccomp.unwrap_or(0)),
         pid_namespace_inode: own.namespace("pid").into(),
+        user_namespace_inode: own.namespace("user").into(),
         release: release(roots).into(),
         distribution: distribution(roots),
         btf_tracepoints: btf_tracepoints(&roots.sys.join("kernel/btf/vmlinux")).into(),

@@ -15,6 +15,7 @@ fn sound() -> DoctorFacts {
         capabilities: Reading::Known(1 << 21 | 1 << 19),
         seccomp_mode: Reading::Known(0),
         pid_namespace_inode: Reading::Known(4_026_531_836),
+        user_namespace_inode: Reading::Known(4_026_531_837),
         release: known("6.12.0-amd64"),
         distribution: vec!["debian".to_owned()],
         btf_tracepoints: set(&["sched_switch", "sock_recv_length"]),
@@ -178,6 +179,60 @@ fn single_lacks_say_what_is_lost() {
         answer(&facts, "seccomp"),
         Answer::CannotTell { .. }
     ));
+}
+
+#[test]
+fn root_of_a_user_namespace_is_not_enough() {
+    let mut facts = sound();
+    facts.capabilities = Reading::Known(u64::MAX);
+    facts.user_namespace_inode = Reading::Known(4_026_532_600);
+    let (sentence, command) = lack(&facts, "privileges");
+    assert_eq!(
+        sentence,
+        "root of a user namespace only; run on the host as root"
+    );
+    assert!(command.contains("on the host"), "{command}");
+    assert!(!can_profile(&checks(&facts)));
+    // A kernel without user namespaces has only the initial one.
+    facts.user_namespace_inode = Reading::unknown("/proc/self/ns/user does not exist");
+    assert!(matches!(answer(&facts, "privileges"), Answer::Ok { .. }));
+}
+
+#[test]
+fn a_full_disk_does_not_forbid_profiling() {
+    let mut facts = sound();
+    facts.output_needed_bytes = 1 << 40;
+    assert!(lack(&facts, "output-space").0.contains("MiB free"));
+    facts.output_space = Reading::unknown("/none does not exist");
+    lack(&facts, "output-space");
+    assert!(can_profile(&checks(&facts)));
+}
+
+#[test]
+fn kernel_addresses_need_cap_syslog_and_a_mode_below_2() {
+    const CAP_SYSLOG: u64 = 1 << 34;
+    let mut facts = sound();
+    facts.kernel_addresses_shown = Reading::Known(false);
+    let mut lack_of = |capabilities, mode: &str| {
+        facts.capabilities = Reading::Known(capabilities);
+        facts.sysctls.insert(
+            "kernel.kptr_restrict".to_owned(),
+            Reading::Known(mode.to_owned()),
+        );
+        lack(&facts, "kernel-symbols")
+    };
+    let administrator = 1 << 21 | 1 << 19;
+    for mode in ["0", "1"] {
+        let (sentence, command) = lack_of(administrator, mode);
+        assert!(sentence.contains("lacks CAP_SYSLOG"), "{sentence}");
+        assert!(!command.contains("sysctl"), "{command}");
+    }
+    let (sentence, command) = lack_of(administrator | CAP_SYSLOG, "2");
+    assert!(sentence.ends_with("kptr_restrict is 2"), "{sentence}");
+    assert_eq!(command, "sudo sysctl -w kernel.kptr_restrict=1");
+    // It is a matter of names: everything else works without.
+    facts.capabilities = Reading::Known(administrator);
+    assert!(can_profile(&checks(&facts)));
 }
 
 /// A BTF file with a type section of four bytes and these strings.

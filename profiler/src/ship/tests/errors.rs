@@ -1,7 +1,7 @@
 //! Every way in which there is no such ship, or more than one, with its sentence.
 
 use super::tree::{Proc, Tree};
-use crate::ship::{DiscoverError, Selector, discover};
+use crate::ship::{DiscoverError, Selector, WrittenPid, discover};
 
 fn error(tree: &Tree, selector: &Selector) -> DiscoverError {
     discover(&tree.roots(), selector).unwrap_err()
@@ -68,7 +68,7 @@ fn piers_without_a_ship() {
         tree,
         selector,
         DiscoverError::StaleLock {
-            written_pid: Some(4242),
+            written: WrittenPid::Pid(4242),
             ..
         },
         "4242",
@@ -79,7 +79,7 @@ fn piers_without_a_ship() {
         tree,
         selector,
         DiscoverError::StaleLock {
-            written_pid: None,
+            written: WrittenPid::NoNumber,
             ..
         },
         "remove that file"
@@ -96,6 +96,70 @@ fn piers_without_a_ship() {
         DiscoverError::InUse { tgid: 50, .. },
         "`urbit pack`",
         "wait"
+    );
+}
+
+#[test]
+fn a_lock_that_is_no_file_is_not_waited_for_and_not_advised_to_be_removed() {
+    let tree = Tree::new();
+    let pier = tree.pier("/piers/zod");
+    let lock = pier.join(".vere.lock");
+    let assert_unread = |why: &str| {
+        let error = error(&tree, &Selector::Pier(pier.clone()));
+        let sentence = error.to_string();
+        let unread = matches!(
+            error,
+            DiscoverError::StaleLock {
+                written: WrittenPid::Unread(_),
+                ..
+            }
+        );
+        assert!(
+            unread && sentence.contains("could not be read"),
+            "{sentence}"
+        );
+        assert!(
+            sentence.contains(why) && !sentence.contains("remove"),
+            "{sentence}"
+        );
+    };
+    rustix::fs::mkfifoat(rustix::fs::CWD, &lock, 0o644.into()).unwrap();
+    assert_unread("not a regular file");
+    std::fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &lock).unwrap();
+    assert_unread("symbolic link");
+}
+
+#[test]
+fn from_a_container_a_lock_that_nobody_seems_to_hold_is_not_stale() {
+    let tree = Tree::new();
+    let pier = tree.pier("/piers/zod");
+    tree.lock(&pier, "17\n", None);
+    let selector = Selector::Pier(pier.clone());
+    assert_error!(tree, selector, DiscoverError::StaleLock { .. }, "pid 17");
+    tree.read_from_a_container();
+    let says = "a ship may run where this process cannot see it; run profile on the host, or with --pid=host";
+    assert_error!(tree, selector, DiscoverError::OutOfSight { .. }, says);
+    // Without a lock file no ship runs wherever one looks from, and one that is seen to hold it does.
+    std::fs::remove_file(pier.join(".vere.lock")).unwrap();
+    assert_error!(tree, selector, DiscoverError::NotRunning { .. }, "start it");
+    tree.ship(60, "/piers/zod");
+    tree.lock(&pier, "61\n", Some(61));
+    assert_eq!(discover(&tree.roots(), &selector).unwrap().king.tgid, 60);
+}
+
+#[test]
+fn without_the_list_of_locks_nobody_knows_that_one_is_stale() {
+    let tree = Tree::new();
+    let pier = tree.pier("/piers/zod");
+    tree.lock(&pier, "17\n", None);
+    std::fs::remove_file(tree.path("/proc/locks")).unwrap();
+    let selector = Selector::Pier(pier);
+    assert_error!(
+        tree,
+        selector,
+        DiscoverError::OutOfSight { .. },
+        "--pid=host"
     );
 }
 

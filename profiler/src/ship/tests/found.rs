@@ -53,6 +53,7 @@ fn a_v3_serf_and_its_relative_pier_are_found() {
         ..Proc::default()
     });
     tree.thread(200, 210, "urbit");
+    tree.lock(&pier, "200\n", Some(200));
     let ship = find(&tree, &Selector::Pier(pier));
     assert_eq!(ship.generation, Generation::Serf);
     assert_eq!(ship.pier.inside, Path::new("/home/zod"));
@@ -64,14 +65,7 @@ fn a_v3_serf_and_its_relative_pier_are_found() {
 #[test]
 fn a_container_is_seen_through_by_root_namespace_and_lock() {
     let tree = Tree::new();
-    let pier = tree.pier("/var/volumes/zod/_data/zod");
-    // The container's root holds the volume at /urbit.
-    std::fs::create_dir_all(tree.path("/containers/1")).unwrap();
-    std::os::unix::fs::symlink(
-        tree.path("/var/volumes/zod/_data"),
-        tree.path("/containers/1/urbit"),
-    )
-    .unwrap();
+    let pier = tree.volume();
     tree.ship_in(300, "/containers/1", "/urbit/zod", [&[300, 1], &[301, 17]]);
     // Pids of the container, from two unclean deaths and from now.
     tree.lock(&pier, "9\n12\n17\n", Some(301));
@@ -89,13 +83,7 @@ fn a_container_is_seen_through_by_root_namespace_and_lock() {
 #[test]
 fn a_volume_is_reached_by_its_path_on_the_host() {
     let tree = Tree::new();
-    let pier = tree.pier("/var/volumes/zod/_data/zod");
-    std::fs::create_dir_all(tree.path("/containers/1")).unwrap();
-    std::os::unix::fs::symlink(
-        tree.path("/var/volumes/zod/_data"),
-        tree.path("/containers/1/urbit"),
-    )
-    .unwrap();
+    let pier = tree.volume();
     tree.ship_in(300, "/containers/1", "/urbit/zod", [&[300, 1], &[301, 17]]);
     tree.put(
         "proc/300/mountinfo",
@@ -147,6 +135,76 @@ fn a_pier_that_was_renamed_while_the_ship_runs_is_found_by_its_lock() {
 }
 
 #[test]
+fn a_moved_pier_is_not_confused_with_what_replaced_it() {
+    let tree = Tree::new();
+    let pier = tree.pier("/piers/zod");
+    tree.ship_in(500, "", pier.to_str().unwrap(), [&[], &[]]);
+    tree.see_the_real_root(500);
+    tree.see_the_real_root(501);
+    let renamed = tree.path("/piers/bus");
+    std::fs::rename(&pier, &renamed).unwrap();
+    tree.put("piers/bus/.urb/log/0i0/data.mdb", "");
+    tree.open_file(501, 7, renamed.join(".urb/log/0i0/data.mdb"));
+    // Its file is gone, so its text says nothing.
+    tree.open_file(501, 3, pier.join(".urb/log/0i9/data.mdb"));
+    tree.pier("/piers/zod");
+    assert_eq!(find(&tree, &Selector::Pid(500)).pier.inside, renamed);
+    assert_eq!(find(&tree, &Selector::Pier(renamed)).king.tgid, 500);
+    assert!(discover(&tree.roots(), &Selector::Pier(pier)).is_err());
+}
+
+#[test]
+fn a_process_with_a_ships_arguments_neither_hides_the_ship_nor_is_one() {
+    let tree = Tree::new();
+    let pier = tree.ship(500, "/piers/zod");
+    for (tgid, parent, arguments) in [
+        (700, 1, "x"),
+        (701, 700, "x work --snap-dir /piers/zod --loom 31"),
+    ] {
+        tree.process(Proc {
+            tgid,
+            parent,
+            arguments,
+            ..Proc::default()
+        });
+    }
+    let selector = Selector::Pier(pier.clone());
+    tree.lock(&pier, "501\n", Some(501));
+    assert_eq!(find(&tree, &selector).king.tgid, 500);
+    // Nobody holds the lock, and only a real mars has a file of the pier open.
+    tree.lock(&pier, "501\n", None);
+    tree.put("proc/locks", "");
+    assert!(discover(&tree.roots(), &selector).is_err());
+    tree.put("piers/zod/.urb/chk/image.bin", "");
+    tree.open_file(501, 7, pier.join(".urb/chk/image.bin"));
+    assert_eq!(find(&tree, &selector).king.tgid, 500);
+    // Nor does one whose file has the same path in its own root.
+    tree.put("containers/1/piers/zod/.urb/chk/image.bin", "");
+    let other = tree.path("/containers/1/piers/zod/.urb/chk/image.bin");
+    tree.open_file(701, 7, other);
+    assert_eq!(find(&tree, &selector).king.tgid, 500);
+}
+
+#[test]
+fn the_replaying_child_of_a_v3_king_holds_the_lock_for_it() {
+    let tree = Tree::new();
+    let pier = tree.pier("/piers/zod");
+    for (tgid, parent, arguments) in [
+        (500, 1, "urbit /piers/zod"),
+        (501, 500, "urbit play /piers/zod"),
+    ] {
+        tree.process(Proc {
+            tgid,
+            parent,
+            arguments,
+            ..Proc::default()
+        });
+    }
+    tree.lock(&pier, "501\n", Some(501));
+    assert_eq!(find(&tree, &Selector::Pier(pier)).king.tgid, 500);
+}
+
+#[test]
 fn without_locks_the_open_lock_file_is_the_proof() {
     let tree = Tree::new();
     let pier = tree.ship(500, "/piers/zod");
@@ -170,7 +228,7 @@ fn on_file_systems_with_made_up_devices_the_holder_must_have_the_file_open() {
     assert_eq!(
         state(),
         crate::ship::LockState::Stale {
-            written_pid: Some(501)
+            written: crate::ship::WrittenPid::Pid(501)
         }
     );
     tree.open_file(501, 7, pier.join(".vere.lock"));
@@ -202,6 +260,62 @@ fn a_king_without_mars_is_a_ship_too() {
 }
 
 #[test]
+fn of_a_king_and_its_waiting_parent_the_child_is_the_ship() {
+    let tree = Tree::new();
+    let pier = tree.pier("/piers/zod");
+    std::os::unix::fs::symlink("/piers/zod", tree.path("/link")).unwrap();
+    // `-d` forks, so both have the same arguments; that the pier is reached by a link changes nothing.
+    let king = |tgid, parent, arguments| {
+        tree.process(Proc {
+            tgid,
+            parent,
+            arguments,
+            ..Proc::default()
+        });
+    };
+    king(600, 1, "urbit -d /link");
+    king(601, 600, "urbit -d /link");
+    for selector in [
+        Selector::Only,
+        Selector::Pier(pier.clone()),
+        Selector::Pid(600),
+        Selector::Pid(601),
+    ] {
+        assert_eq!(find(&tree, &selector).king.tgid, 601, "{selector:?}");
+    }
+    tree.process(Proc {
+        tgid: 602,
+        parent: 601,
+        arguments: "urbit work --snap-dir /piers/zod --loom 31",
+        ..Proc::default()
+    });
+    assert_eq!(find(&tree, &Selector::Only).tgids(), [601, 602]);
+    // A king on another pier is another ship.
+    tree.pier("/piers/nec");
+    king(610, 1, "urbit /piers/nec");
+    assert_eq!(ships(&tree.roots()).unwrap().len(), 2);
+}
+
+#[test]
+fn a_name_that_the_ship_itself_says_goes_before_that_of_a_directory() {
+    let tree = Tree::new();
+    tree.ship(100, "/piers/zod");
+    let zod = Selector::Name("~zod".to_owned());
+    assert_eq!(find(&tree, &zod).king.tgid, 100);
+    tree.ship(200, "/piers/production");
+    tree.spin_stack(201, "~zod");
+    assert_eq!(find(&tree, &zod).king.tgid, 200);
+    // And what it says is its only name.
+    tree.ship(300, "/piers/nec");
+    tree.spin_stack(301, "~bus");
+    assert_eq!(
+        find(&tree, &Selector::Name("~bus".to_owned())).king.tgid,
+        300
+    );
+    assert!(discover(&tree.roots(), &Selector::Name("~nec".to_owned())).is_err());
+}
+
+#[test]
 fn processes_that_vanish_or_die_do_not_spoil_the_others() {
     let tree = Tree::new();
     tree.ship(700, "/piers/zod");
@@ -230,13 +344,21 @@ fn processes_that_vanish_or_die_do_not_spoil_the_others() {
 }
 
 #[test]
+fn a_mapped_file_of_any_name_spoils_nothing() {
+    let tree = Tree::new();
+    tree.ship(750, "/piers/zod");
+    tree.put(
+        "proc/751/maps",
+        "7f00-7f01 rw-s 00000000 00:19 42 /SYSV\n7f02-7f03 rw-s 00000000 00:19 43 /SYSV0000000é\n",
+    );
+    assert_eq!(find(&tree, &Selector::Only).king.tgid, 750);
+}
+
+#[test]
 fn name_version_ports_threads_and_memory_are_read() {
     let tree = Tree::new();
     let pier = tree.ship(800, "/piers/production");
-    tree.put(
-        "proc/801/maps",
-        "7f0000000000-7f0000004000 rw-s 00000000 00:19 42 /dev/shm/spin_stack_page_~marzod_1\n",
-    );
+    tree.spin_stack(801, "~marzod");
     // `.run` is a hard link to the versioned binary.
     let binary = pier.join(".bin/live/vere-v4.6-linux-x86_64");
     std::fs::create_dir_all(binary.parent().unwrap()).unwrap();

@@ -74,6 +74,12 @@ impl Tree {
         symlink(target, path).unwrap();
     }
 
+    /// Moves the reader into a container, which sees none of the host's locks.
+    pub fn read_from_a_container(&self) {
+        std::fs::remove_dir_all(self.path("proc/self/ns")).unwrap();
+        self.namespaces("proc/self", CONTAINER);
+    }
+
     fn namespaces(&self, process: &str, inode: u64) {
         for kind in ["pid", "mnt"] {
             self.link(&format!("{process}/ns/{kind}"), format!("{kind}:[{inode}]"));
@@ -85,6 +91,22 @@ impl Tree {
     pub fn pier(&self, path: &str) -> PathBuf {
         std::fs::create_dir_all(self.path(path).join(".urb/log/0i0")).unwrap();
         self.path(path).canonicalize().unwrap()
+    }
+
+    /// A pier in a container's volume, which its root `/containers/1` has at `/urbit` and the host
+    /// at `/var/volumes/zod/_data`.
+    pub fn volume(&self) -> PathBuf {
+        let pier = self.pier("/containers/1/urbit/zod");
+        self.link("var/volumes/zod/_data", self.path("/containers/1/urbit"));
+        pier
+    }
+
+    /// Makes a process see this machine's files, so that the text of its links is also where they
+    /// lead; its paths are then not of the tree.
+    pub fn see_the_real_root(&self, tgid: u32) {
+        let root = format!("proc/{tgid}/root");
+        std::fs::remove_file(self.path(&root)).unwrap();
+        self.link(&root, "/");
     }
 
     /// Adds a process, or replaces the one of the same id.
@@ -160,6 +182,14 @@ impl Tree {
         let path = self.pier(pier);
         self.ship_in(tgid, "", pier, [&[], &[]]);
         path
+    }
+
+    /// Maps a spin stack of this name into a process.
+    pub fn spin_stack(&self, tgid: u32, name: &str) {
+        self.put(
+            &format!("proc/{tgid}/maps"),
+            format!("7f0000000000-7f0000004000 rw-s 00000000 00:19 42 /dev/shm/spin_stack_page_{name}_1\n"),
+        );
     }
 
     pub fn thread(&self, tgid: u32, tid: u32, comm: &str) {

@@ -248,7 +248,9 @@ pub fn peel(question: &Noun, info: &RuntimeInfo<'_>) -> Noun {
     }
 }
 
-/// `[name %| list]` and `[name %& value]`, nested as vere's.
+/// `[name %| list]` and `[name %& value]`, nested as vere's (`pkg/vere/pier.c`, `u3_pier_info`;
+/// `io/http.c`, `_http_io_info`; `newt.c`, `u3_newt_moat_info`). This ship has no web server, and
+/// takes in what mars sends as it comes.
 fn mass(info: &RuntimeInfo<'_>) -> Noun {
     let group = |name: &str, parts: Vec<Noun>| {
         Noun::tuple([Noun::cord(name), Noun::loobean(false), Noun::list(parts)])
@@ -256,21 +258,23 @@ fn mass(info: &RuntimeInfo<'_>) -> Noun {
     let value =
         |name: &str, value: Noun| Noun::tuple([Noun::cord(name), Noun::loobean(true), value]);
     let number = |name: &str, number: u64| value(name, Noun::from(number));
+    let http = group(
+        "http",
+        vec![number("instance", 0), number("open-slogstreams", 0)],
+    );
+    let ames = group("ames", vec![number("dropped", info.dropped)]);
     group(
         "pier",
         vec![
             value("path", Noun::cord(info.pier)),
-            group("work", vec![value("live", Noun::loobean(true))]),
-            group(
-                "auto",
-                vec![group("ames", vec![number("dropped", info.dropped)])],
-            ),
+            group("work", vec![group("auto", vec![http, ames])]),
             group(
                 "lord",
                 vec![
                     value("live", Noun::loobean(true)),
                     number("event", info.event_number),
                     number("queue", info.queue),
+                    group("moat", vec![number("pending-inbound", 0)]),
                 ],
             ),
         ],
