@@ -3,11 +3,10 @@
 use std::ops::Range;
 use std::path::Path;
 
-use procfs_core::process::{MMapPath, MemoryMaps};
 use serde::{Deserialize, Serialize};
 
-use super::process::Process;
-use super::{ReadError, read_parsed};
+use super::process::{MapName, Process};
+use super::{ReadError, read_text};
 
 /// Most neighbours that are kept apart; a loom may have as many mappings as the kernel allows.
 const MAX_MAPPINGS: usize = 4096;
@@ -60,10 +59,10 @@ pub struct RangeUse {
 /// # Errors
 /// If its mappings cannot be read.
 pub fn mappings(process: &Process) -> Result<Mappings, ReadError> {
-    let maps = process.maps()?.0;
+    let maps = process.maps()?;
     let mut joined: Vec<Mapping> = Vec::new();
     for map in &maps {
-        let name = name(&map.pathname);
+        let name = name(&map.name);
         let (start, end) = map.address;
         if let Some(last) = joined.last_mut()
             && last.end == start
@@ -86,25 +85,40 @@ pub fn mappings(process: &Process) -> Result<Mappings, ReadError> {
 /// # Errors
 /// If its mappings cannot be read.
 pub fn range_use(process: &Process, range: &Range<u64>) -> Result<RangeUse, ReadError> {
-    let maps = read_parsed::<MemoryMaps>(&process.path("smaps"))?.0;
+    let text = read_text(&process.path("smaps"))?;
     let mut sum = RangeUse::default();
-    for map in maps.iter().filter(|map| range.contains(&map.address.0)) {
-        let field = |name: &str| map.extension.map.get(name).copied().unwrap_or(0);
-        sum.resident_bytes += field("Rss");
-        sum.anonymous_bytes += field("Anonymous");
-        sum.swapped_bytes += field("Swap");
-        sum.huge_bytes += field("AnonHugePages");
+    let mut inside = false;
+    for line in text.lines() {
+        // The head of a mapping, `200000000-200100000 r--p …`, or a field of it, `Rss: 4 kB`.
+        let mut words = line.split_ascii_whitespace();
+        let first = words.next().unwrap_or_default();
+        let Some(field) = first.strip_suffix(':') else {
+            let start = first.split_once('-').map(|(start, _)| start);
+            let start = start.and_then(|start| u64::from_str_radix(start, 16).ok());
+            inside = start.is_some_and(|start| range.contains(&start));
+            continue;
+        };
+        let sum = match field {
+            _ if !inside => continue,
+            "Rss" => &mut sum.resident_bytes,
+            "Anonymous" => &mut sum.anonymous_bytes,
+            "Swap" => &mut sum.swapped_bytes,
+            "AnonHugePages" => &mut sum.huge_bytes,
+            _ => continue,
+        };
+        let kib: u64 = words.next().and_then(|kib| kib.parse().ok()).unwrap_or(0);
+        *sum += kib * 1024;
     }
     Ok(sum)
 }
 
-fn name(path: &MMapPath) -> String {
-    match path {
-        MMapPath::Path(path) => file_name(path),
-        MMapPath::Heap => "[heap]".to_owned(),
-        MMapPath::Stack | MMapPath::TStack(_) => "[stack]".to_owned(),
-        MMapPath::Vdso | MMapPath::Vvar | MMapPath::Vsyscall => "[vdso]".to_owned(),
-        _ => "anonymous memory".to_owned(),
+fn name(name: &MapName) -> String {
+    match name {
+        MapName::Path(path) => file_name(path),
+        MapName::Heap => "[heap]".to_owned(),
+        MapName::Stack => "[stack]".to_owned(),
+        MapName::Vdso => "[vdso]".to_owned(),
+        MapName::Anonymous | MapName::Other(_) => "anonymous memory".to_owned(),
     }
 }
 
