@@ -15,3 +15,4 @@ pub mod recommend;
 pub mod render;
 pub mod report;
 pub mod ship;
+pub mod store;

@@ -79,7 +79,7 @@ pub fn window(minute: u64) -> Window {
             minor: dice.below(90_000),
             major: dice.below(30),
             swapped_in_pages: Some(dice.below(10)),
-            refaulted_pages: (minute % 2 == 0).then(|| dice.below(10)),
+            refaulted_pages: minute.is_multiple_of(2).then(|| dice.below(10)),
         }),
         loom: measured.then(|| Loom {
             event_number: 400_000 + minute * 40 + 40,
