@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::{
     Budget, DiskSpace, EventRange, Faults, Histogram, LeafTime, Loom, ProcessMemory, Udp, Window,
 };
@@ -62,7 +64,7 @@ pub struct WindowSum {
 }
 
 /// A sum over those windows that measured it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Covered<T> {
     /// The sum.
     pub sum: T,
@@ -71,7 +73,7 @@ pub struct Covered<T> {
 }
 
 /// The last value that was measured.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Latest<T> {
     /// When, `CLOCK_REALTIME`.
     pub at_unix_ns: u64,
@@ -134,7 +136,7 @@ pub struct FindingSum {
 }
 
 /// What sampling cost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct OwnCostSum {
     /// CPU time of the sampler's process.
     pub process_cpu_ns: u64,

@@ -126,16 +126,15 @@ impl Reader {
         ship: Option<&ShipKey>,
         mut take: impl FnMut(Window),
     ) -> Result<BTreeMap<String, StackSum>, StoreError> {
-        let mut sums = BTreeMap::new();
         let mut lookup = Lookup::default();
         let mut hand_over = |connection: &Connection, id, window| {
-            lookup.add(connection, id, &mut sums)?;
+            lookup.add(connection, id)?;
             take(window);
             Ok(())
         };
         self.visit(range, ship, &mut hand_over)
             .map_err(|fault| fault.at(&self.path))?;
-        Ok(sums)
+        Ok(lookup.take())
     }
 
     fn visit(

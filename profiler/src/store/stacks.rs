@@ -157,20 +157,24 @@ struct Resolved {
     checksum: u32,
 }
 
-/// Looks stacks up, each once.
+/// Stacks of one kind by their ids.
+#[derive(Debug, Default)]
+struct IdSum {
+    weights_ns: BTreeMap<i64, u64>,
+    rest_ns: u64,
+}
+
+/// Adds stacks up, and looks each one up once: by their ids, because to compare their names for
+/// each window would take most of the time.
 #[derive(Debug, Default)]
 pub(super) struct Lookup {
     resolved: BTreeMap<i64, Resolved>,
+    sums: BTreeMap<String, IdSum>,
 }
 
 impl Lookup {
-    /// The stacks of a window by their kinds, added to `sums`.
-    pub(super) fn add(
-        &mut self,
-        connection: &Connection,
-        window_id: i64,
-        sums: &mut BTreeMap<String, StackSum>,
-    ) -> Result<(), Fault> {
+    /// Adds the stacks of a window.
+    pub(super) fn add(&mut self, connection: &Connection, window_id: i64) -> Result<(), Fault> {
         let mut kinds = connection.prepare_cached(
             "SELECT kind_id, name, rest_ns, checksum
             FROM stack_rest JOIN stack_kind ON id = kind_id WHERE window_id = ?",
@@ -181,14 +185,15 @@ impl Lookup {
             let name: String = row.get("name")?;
             let rest_ns = unsigned(row, "rest_ns")?;
             let stored: i64 = row.get("checksum")?;
-            let sum = sums.entry(name.clone()).or_default();
+            let mut sum = self.sums.remove(&name).unwrap_or_default();
             sum.rest_ns = sum.rest_ns.saturating_add(rest_ns);
-            let found = self.add_weights(connection, [window_id, kind_id], sum)?;
+            let found = self.add_weights(connection, [window_id, kind_id], &mut sum)?;
             if stored != i64::from(found.finish(&name, window_id, rest_ns)) {
                 return Err(Fault::Value(format!(
                     "the stacks of window {window_id} do not match their checksum"
                 )));
             }
+            self.sums.insert(name, sum);
         }
         Ok(())
     }
@@ -197,7 +202,7 @@ impl Lookup {
         &mut self,
         connection: &Connection,
         key: [i64; 2],
-        sum: &mut StackSum,
+        sum: &mut IdSum,
     ) -> Result<StacksChecksum, Fault> {
         let mut weights = connection.prepare_cached(
             "SELECT stack_id, weight_ns FROM stack_weight WHERE window_id = ? AND kind_id = ?",
@@ -205,12 +210,31 @@ impl Lookup {
         let mut weights = weights.query(key)?;
         let mut found = StacksChecksum::default();
         while let Some(row) = weights.next()? {
+            let stack_id = row.get("stack_id")?;
             let weight_ns = unsigned(row, "weight_ns")?;
-            let stack = self.resolve(connection, row.get("stack_id")?)?;
-            found.add(stack.checksum, weight_ns);
-            sum.add_stack(&stack.frames, weight_ns);
+            found.add(self.resolve(connection, stack_id)?.checksum, weight_ns);
+            let of_stack = sum.weights_ns.entry(stack_id).or_default();
+            *of_stack = of_stack.saturating_add(weight_ns);
         }
         Ok(found)
+    }
+
+    /// The sums of what was added since the last time, by names.
+    pub(super) fn take(&mut self) -> BTreeMap<String, StackSum> {
+        let sums = mem::take(&mut self.sums);
+        let named = sums.into_iter().map(|(kind, sum)| {
+            let mut named = StackSum {
+                rest_ns: sum.rest_ns,
+                ..StackSum::default()
+            };
+            for (id, weight_ns) in sum.weights_ns {
+                if let Some(stack) = self.resolved.get(&id) {
+                    named.add_stack(&stack.frames, weight_ns);
+                }
+            }
+            (kind, named)
+        });
+        named.collect()
     }
 
     fn resolve(&mut self, connection: &Connection, stack_id: i64) -> Result<&Resolved, Fault> {
@@ -253,9 +277,8 @@ pub(super) fn read(
     lookup: &mut Lookup,
     window_id: i64,
 ) -> Result<BTreeMap<String, TopStacks>, Fault> {
-    let mut sums = BTreeMap::new();
-    lookup.add(connection, window_id, &mut sums)?;
-    let stacks = sums.into_iter().map(|(kind, sum)| {
+    lookup.add(connection, window_id)?;
+    let stacks = lookup.take().into_iter().map(|(kind, sum)| {
         let mut top: Vec<TopStack> = sum
             .weights_ns
             .into_iter()
