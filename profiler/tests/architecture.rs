@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that turn values into values.
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
     "model",
+    "history",
     "aggregate",
     "attribute",
     "catalogue",
