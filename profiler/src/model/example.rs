@@ -1,6 +1,7 @@
 //! Windows for tests: a ship's minutes, different from each other, always the same.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use super::{
     Budget, DiskSpace, EventRange, Faults, Histogram, LeafTime, Loom, NS_PER_S, OwnCost,
@@ -187,14 +188,22 @@ fn stacks(dice: &mut Dice) -> BTreeMap<String, TopStacks> {
         let mut all = BTreeMap::new();
         while all.len() < 70 {
             let which = dice.below(400).min(dice.below(400)) + salt * 1_000;
-            all.insert(frames(which), 1 + dice.below(NS_PER_S / 10));
+            all.insert(frames(which).clone(), 1 + dice.below(NS_PER_S / 10));
         }
         stacks.insert(kind.to_owned(), TopStacks::keep(all));
     }
     stacks
 }
 
-fn frames(which: u64) -> Vec<String> {
+/// Made once: tests need them by the thousand.
+fn frames(which: u64) -> &'static Vec<String> {
+    static MADE: Mutex<BTreeMap<u64, &'static Vec<String>>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().expect("nobody panics with it");
+    made.entry(which)
+        .or_insert_with(|| Box::leak(Box::new(make_frames(which))))
+}
+
+fn make_frames(which: u64) -> Vec<String> {
     let mut dice = Dice::new(which);
     let depth = 10 + dice.below(40);
     let mut frames = vec!["mars".to_owned(), "main".to_owned()];

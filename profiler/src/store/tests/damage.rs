@@ -18,7 +18,16 @@ fn read(scratch: &Scratch) -> Result<(Vec<Window>, WindowSum), StoreError> {
 
 #[test]
 fn flipped_bytes_give_an_error_or_right_data() {
-    let scratch = Scratch::filled(0..3);
+    let scratch = Scratch::new();
+    let mut store = scratch.store();
+    for minute in 0..3 {
+        let mut window = example::window(minute);
+        for stacks in window.stacks.values_mut() {
+            stacks.top.truncate(8);
+        }
+        store.append(&window).expect("there is room");
+    }
+    store.close().expect("it closes");
     let whole = fs::read(scratch.path()).expect("it reads");
     let expected = read(&scratch).expect("it is whole");
     let mut dice = Dice::new(1);

@@ -174,25 +174,28 @@ fn stacks_that_nobody_uses_go_and_those_in_use_stay() {
     let scratch = Scratch::new();
     let mut store = scratch.store();
     // Without most of what a window holds, so that thousands are quickly written.
+    let mut smallest = example::window(0);
+    smallest.histograms.clear();
+    smallest.budgets.clear();
+    smallest.leaves.clear();
+    smallest.stacks.retain(|kind, _| kind == "on-cpu");
+    for stacks in smallest.stacks.values_mut() {
+        stacks.top.truncate(2);
+    }
     let small = |minute: u64| {
-        let mut window = example::window(0);
+        let mut window = smallest.clone();
         window.start_unix_ns = START_UNIX_NS + minute * MINUTE_NS;
-        window.histograms.clear();
-        window.budgets.clear();
-        window.leaves.clear();
-        window.stacks.retain(|kind, _| kind == "on-cpu");
         for stacks in window.stacks.values_mut() {
-            stacks.top.truncate(2);
             stacks.top[1].frames = vec!["all".to_owned(), format!("day {}", minute / 1_440)];
         }
         window
     };
-    let week = retention(Duration::from_secs(100 * 60), u64::MAX);
+    let hours = retention(Duration::from_secs(100 * 60), u64::MAX);
     let last = 14_000;
     for minute in 0..last {
         store.append(&small(minute)).expect("there is room");
         let now = START_UNIX_NS + minute * MINUTE_NS;
-        let pruned = store.prune(now, &week).expect("it prunes");
+        let pruned = store.prune(now, &hours).expect("it prunes");
         assert!(matches!(
             pruned,
             Pruned {
