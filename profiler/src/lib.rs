@@ -2,16 +2,18 @@
 //!
 //! The stages are the modules: discover (`ship`) → probe, drain, decode (`capture`) → order,
 //! aggregate → attribute → recommend → report → render. Everything after `drain` is a pure
-//! function of the capture.
+//! function of the capture. Beside them, the sampler's windows go through `store` to `history`.
 
 pub mod aggregate;
 pub mod attribute;
 pub mod capture;
 pub mod catalogue;
 pub mod cli;
+pub mod history;
 pub mod host;
 pub mod model;
 pub mod recommend;
 pub mod render;
 pub mod report;
 pub mod ship;
+pub mod store;

@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that turn values into values.
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
     "model",
+    "history",
     "aggregate",
     "attribute",
     "catalogue",
@@ -32,7 +33,7 @@ const IMPURE: [&str; 10] = [
 ];
 
 /// Modules at the border that do not know each other; `cli` wires them together.
-const APART: [&str; 3] = ["capture", "host", "render"];
+const APART: [&str; 4] = ["capture", "host", "render", "store"];
 
 fn sources(module: &str) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))

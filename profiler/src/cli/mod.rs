@@ -3,6 +3,7 @@
 
 mod deep_dive;
 mod doctor;
+mod history;
 mod report;
 mod session;
 
@@ -30,6 +31,7 @@ Examples:
   sudo profile --ship 1234 --format json    by a process id; JSON on stdout
   profile report zod-1/capture              the same report again, without root
   sudo profile doctor                       what this host lacks
+  sudo profile history --store ships.db     what the sampler stored, over time
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but incomplete.";
 
@@ -53,6 +55,8 @@ enum Command {
     Report(ReportArgs),
     /// Says whether this host can be profiled: each lack with one sentence and one command.
     Doctor(DoctorArgs),
+    /// Shows what the sampler stored: tables, a chart, and where time went.
+    History(HistoryArgs),
 }
 
 /// The deep dive.
@@ -103,6 +107,54 @@ struct DoctorArgs {
     format: Format,
 }
 
+#[derive(Debug, Args)]
+struct HistoryArgs {
+    /// The file that the sampler writes. It may go on writing.
+    #[arg(long, value_name = "FILE")]
+    store: PathBuf,
+    /// The ship, by its name or its pier. Left out: the only one in the store.
+    #[arg(long, value_name = "SHIP")]
+    ship: Option<String>,
+    /// Where to begin: so long ago (90m, 24h, 7d), or a time (2026-03-01T12:00:00Z).
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = history::Moment::parse)]
+    since: history::Moment,
+    /// Where to end. Left out: now.
+    #[arg(long, value_name = "TIME", value_parser = history::Moment::parse)]
+    until: Option<history::Moment>,
+    /// Length of a row: 5m, 1h, 1d. Left out: what makes about 24 rows.
+    #[arg(long, value_name = "LENGTH", value_parser = history::Length::parse)]
+    every: Option<history::Length>,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = HistoryFormat::Text)]
+    format: HistoryFormat,
+    /// Short for --format json.
+    #[arg(long, conflicts_with_all = ["format", "csv"])]
+    json: bool,
+    /// Short for --format csv.
+    #[arg(long, conflicts_with = "format")]
+    csv: bool,
+}
+
+impl HistoryArgs {
+    fn format(&self) -> HistoryFormat {
+        match (self.json, self.csv) {
+            (true, _) => HistoryFormat::Json,
+            (_, true) => HistoryFormat::Csv,
+            _ => self.format,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum HistoryFormat {
+    /// For people.
+    Text,
+    /// For programs, with a schema version.
+    Json,
+    /// For spreadsheets, one line per row.
+    Csv,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people.
@@ -125,6 +177,7 @@ pub fn main() -> ExitCode {
         None => deep_dive::run(&cli.deep_dive),
         Some(Command::Report(arguments)) => report::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
+        Some(Command::History(arguments)) => history::run(&arguments),
     };
     match result {
         Ok(status) => ExitCode::from(status),

@@ -1,9 +1,14 @@
 //! Log-linear histograms in user space.
 
 use profiler_common::histogram::{BUCKETS, index, representative};
+use serde::{Deserialize, Serialize};
 
-/// Counts per bucket of `profiler_common::histogram`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use super::sum;
+
+/// Counts per bucket of `profiler_common::histogram`. Serialised as its [`Histogram::sparse`]
+/// pairs: most buckets are empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<(usize, u64)>", try_from = "Vec<(usize, u64)>")]
 pub struct Histogram {
     counts: Vec<u64>,
 }
@@ -34,13 +39,29 @@ impl Histogram {
     /// Adds another histogram.
     pub fn add(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
-            *count += more;
+            *count = count.saturating_add(*more);
         }
+    }
+
+    /// The buckets that are not empty, each as its index and count, ascending.
+    pub fn sparse(&self) -> impl Iterator<Item = (usize, u64)> {
+        let counted = self.counts.iter().copied().enumerate();
+        counted.filter(|(_, count)| *count > 0)
+    }
+
+    /// The histogram of such pairs; nothing if there is no such bucket.
+    pub fn from_sparse(pairs: impl IntoIterator<Item = (usize, u64)>) -> Option<Self> {
+        let mut histogram = Self::default();
+        for (bucket, more) in pairs {
+            let count = histogram.counts.get_mut(bucket)?;
+            *count = count.saturating_add(more);
+        }
+        Some(histogram)
     }
 
     /// Values in it.
     pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
+        sum(self.counts.iter().copied())
     }
 
     /// The value below which `permille` thousandths of all values lie, within 6.25 %. Nothing if
@@ -51,10 +72,12 @@ impl Histogram {
             return None;
         }
         // The smallest value such that at least that many are not above it.
-        let rank = (total * permille).div_ceil(1000).max(1);
+        let rank = (u128::from(total) * u128::from(permille))
+            .div_ceil(1000)
+            .max(1);
         let mut seen = 0;
         let bucket = self.counts.iter().position(|count| {
-            seen += count;
+            seen += u128::from(*count);
             seen >= rank
         });
         bucket.map(representative)
@@ -81,19 +104,28 @@ impl Histogram {
 
     /// How many values are at least `value` (by their bucket's middle).
     pub fn at_least(&self, value: u64) -> u64 {
-        let counted = self.counts.iter().enumerate();
-        counted
-            .filter(|(bucket, _)| representative(*bucket) >= value)
-            .map(|(_, count)| count)
-            .sum()
+        let counted = self.buckets().filter(|(middle, _)| *middle >= value);
+        sum(counted.map(|(_, count)| count))
     }
 
     /// The buckets that are not empty, each with its middle.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
-        let counted = self.counts.iter().enumerate();
-        counted
-            .filter(|(_, count)| **count > 0)
-            .map(|(bucket, count)| (representative(bucket), *count))
+        self.sparse()
+            .map(|(bucket, count)| (representative(bucket), count))
+    }
+}
+
+impl From<Histogram> for Vec<(usize, u64)> {
+    fn from(histogram: Histogram) -> Self {
+        histogram.sparse().collect()
+    }
+}
+
+impl TryFrom<Vec<(usize, u64)>> for Histogram {
+    type Error = &'static str;
+
+    fn try_from(pairs: Vec<(usize, u64)>) -> Result<Self, Self::Error> {
+        Self::from_sparse(pairs).ok_or("a histogram has no such bucket")
     }
 }
 
@@ -134,6 +166,27 @@ mod tests {
                 .is_some_and(|ns| ns > 40_000_000)
         );
         assert_eq!(Histogram::default().sum_quantile(500), None);
+    }
+
+    #[test]
+    fn sparse_pairs_give_the_same_histogram() {
+        let histogram = histogram(&[3, 3, 40_000, u64::MAX]);
+        let json = serde_json::to_string(&histogram).expect("it is plain");
+        assert!(json.starts_with("[[3,2],"), "{json}");
+        assert_eq!(
+            serde_json::from_str::<Histogram>(&json).ok(),
+            Some(histogram)
+        );
+        assert!(serde_json::from_str::<Histogram>("[[100000,1]]").is_err());
+    }
+
+    #[test]
+    fn counts_beyond_all_measure_do_not_overflow() {
+        let mut full = Histogram::from_sparse([(5, u64::MAX), (6, u64::MAX)]).expect("buckets");
+        full.add(&full.clone());
+        assert_eq!(full.count(), u64::MAX);
+        assert!(full.quantile(1000).is_some());
+        assert_eq!(full.at_least(6), u64::MAX);
     }
 
     #[test]

@@ -1,12 +1,16 @@
 //! What the stages hand to each other: plain values, the same on every machine.
 //!
 //! A [`Capture`] is all that a report is made of. Nothing after it looks at a file, a clock or a
-//! process.
+//! process. A [`Window`] is what the sampler keeps of a minute.
 
 mod capture;
 mod event;
+#[cfg(test)]
+pub(crate) mod example;
 mod histogram;
 mod symbols;
+mod window;
+mod window_sum;
 
 pub use capture::{
     Capture, Clocks, EndReason, Losses, Meta, OwnUse, ProbeStatus, ProgramCost, ThreadState, Totals,
@@ -16,6 +20,13 @@ pub use event::{
 };
 pub use histogram::Histogram;
 pub use symbols::{Frame, FrameKind, Symbols};
+pub use window::{
+    Budget, DiskSpace, EventRange, Faults, LeafTime, Loom, OwnCost, ProcessMemory, ShipKey,
+    TopStack, TopStacks, Udp, Window, WindowFinding, WindowVerdict, histogram_name, stack_kind,
+};
+pub use window_sum::{
+    Covered, FindingSum, Latest, OwnCostSum, StackSum, VerdictKey, VerdictSum, WindowSum,
+};
 
 /// Nanoseconds in a second.
 pub const NS_PER_S: u64 = 1_000_000_000;

@@ -1,5 +1,7 @@
 //! JSON for programs.
 
+use serde::Serialize;
+
 use crate::report::Report;
 
 /// The report as indented JSON, ending in a newline. Characters that a terminal could obey are
@@ -8,7 +10,12 @@ use crate::report::Report;
 /// # Errors
 /// Never seen: a report holds nothing that JSON cannot.
 pub fn render(report: &Report) -> Result<String, serde_json::Error> {
-    let json = serde_json::to_string_pretty(report)?;
+    pretty(report)
+}
+
+/// Any value the same way.
+pub(super) fn pretty(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    let json = serde_json::to_string_pretty(value)?;
     let mut safe = String::with_capacity(json.len() + 1);
     for c in json.chars() {
         // Those below 0x20 are escaped already; line breaks between values are ours.

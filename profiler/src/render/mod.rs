@@ -2,6 +2,7 @@
 //! hold anything; each renderer makes them harmless at its own border.
 
 pub mod flamegraph;
+pub mod history;
 pub mod json;
 pub mod page;
 pub mod text;
