@@ -21,7 +21,7 @@ use profiler_common::record::{KIND_BIO, KIND_BIO_DONE, RecordHeader, StackLength
 
 use crate::atomic;
 use crate::kernel::{offset, read};
-use crate::{NO_WAKEUP, RECORDS, loss, ship, stack};
+use crate::{NO_WAKEUP, RECORDS, loss, recording, ship, stack};
 
 /// Bios of watched threads that are under way, by address.
 #[map]
@@ -128,6 +128,9 @@ fn try_block_bio_queue(ctx: &BtfTracePointContext, tgid: u32, tid: u32) -> Optio
         loss::count(reason::BIO_SLOT);
         count_under_way(-1);
         return None;
+    }
+    if !recording() {
+        return Some(());
     }
     // SAFETY: copied at once; the entry is changed by this thread alone.
     let stack_ktime_ns = unsafe { BLOCK_STACK_TIMES.get(tid) }.copied().unwrap_or(0);
@@ -301,6 +304,9 @@ fn try_block_bio_done(address: u64, bytes: u32, error: i32, now: u64) -> Option<
         bytes
     };
     add(&bio, bytes, error, now);
+    if !recording() {
+        return Some(());
+    }
     let record = BioDoneRecord {
         header: RecordHeader {
             ktime_ns: now,

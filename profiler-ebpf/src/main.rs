@@ -28,6 +28,17 @@ use aya_ebpf::maps::RingBuf;
 #[map]
 pub static RECORDS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
+/// 1 in the deep dive; 0 in sampling mode, where sums are all that is wanted of waits and block I/O.
+/// Overridden by the loader.
+#[unsafe(no_mangle)]
+static RECORDING: u32 = 1;
+
+/// Whether single waits and block I/O are recorded, with their stacks. A constant to the verifier.
+#[inline(always)]
+pub fn recording() -> bool {
+    kernel::constant(&raw const RECORDING) != 0
+}
+
 /// `BPF_RB_NO_WAKEUP` (`include/uapi/linux/bpf.h`).
 pub const NO_WAKEUP: u64 = 1;
 

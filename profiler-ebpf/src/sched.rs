@@ -26,7 +26,7 @@ use profiler_common::sched::{
 use profiler_common::ship::Window;
 
 use crate::kernel::{Task, constant, offset};
-use crate::{NO_WAKEUP, RECORDS, loss, memory, ship, stack};
+use crate::{NO_WAKEUP, RECORDS, loss, memory, recording, ship, stack};
 
 /// State and sums of every thread of the watched processes, by host thread id.
 #[map]
@@ -211,7 +211,7 @@ fn switched_out(
         (*thread).state = STATE_BLOCKED;
         (*wait).task_state = task_state(kernel_state);
         let idles = (*wait).task_state == TASK_INTERRUPTIBLE && waits_for_work((*wait).syscall_nr);
-        if !idles && window.holds(now) {
+        if recording() && !idles && window.holds(now) {
             (*wait).stack = stack::take(ctx.as_ptr(), &raw mut (*thread).frames);
             (*wait).syscall_nr = memory::blocked_for(thread, (*wait).syscall_nr);
         }
@@ -292,7 +292,7 @@ fn switched_in(next: Task, tgid: u32, behind_tgid: u32, now: u64, window: &Windo
         (*thread).state = STATE_ON_CPU;
         (*thread).since_ktime_ns = now;
         let start = (*thread).wait.start_ktime_ns;
-        if counts && start != 0 && now - start >= constant(&raw const THRESHOLD_NS) {
+        if recording() && counts && start != 0 && now - start >= constant(&raw const THRESHOLD_NS) {
             record_wait(thread, tid, tgid, behind_tgid, now);
         }
     }

@@ -15,5 +15,6 @@ pub mod model;
 pub mod recommend;
 pub mod render;
 pub mod report;
+pub mod sampler;
 pub mod ship;
 pub mod store;

@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that turn values into values.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "model",
     "history",
     "aggregate",
     "attribute",
+    "sampler",
     "catalogue",
     "recommend",
     "report",

@@ -12,6 +12,7 @@ use aya::{Ebpf, EbpfLoader, Endianness, Pod, VerifierLogLevel};
 use profiler_common::loss;
 use profiler_common::memory::Functions;
 use profiler_common::offsets::Offsets;
+use profiler_common::sched::{Thread, WaitKey, Waits};
 use profiler_common::ship::{ShipProcess, Window, filter_slot};
 use profiler_common::udp::{UdpKey, UdpTotals};
 use thiserror::Error;
@@ -69,9 +70,11 @@ pub enum ProbeError {
 /// How the programs are to run.
 #[derive(Debug, Clone)]
 pub struct ProbeOptions {
+    /// Whether single waits and block I/O are recorded; otherwise there are only their sums.
+    pub recording: bool,
     /// Waits at least this long are recorded with stacks.
     pub threshold_ns: u64,
-    /// CPU samples per second and CPU.
+    /// CPU samples per second and CPU; 0 for none.
     pub sample_hz: u64,
     /// Size of the ring buffer; a power of two.
     pub ring_bytes: u32,
@@ -224,12 +227,14 @@ impl Probes {
             }
             probes.note(tracepoint.name, tracepoint.without, result.err());
         }
-        let sampling = probes.attach_cpu_clock(options.sample_hz);
-        probes.note(
-            CPU_CLOCK,
-            "what runs on the CPU (no on-CPU flamegraph)",
-            sampling.err(),
-        );
+        if options.sample_hz > 0 {
+            let sampling = probes.attach_cpu_clock(options.sample_hz);
+            probes.note(
+                CPU_CLOCK,
+                "what runs on the CPU (no on-CPU flamegraph)",
+                sampling.err(),
+            );
+        }
         Ok(probes)
     }
 
@@ -378,6 +383,42 @@ impl Probes {
         }
     }
 
+    /// Forgets threads that have ended, so that their places are free for others.
+    ///
+    /// # Errors
+    /// If the kernel refuses the map update.
+    pub fn forget(&mut self, totals: &Totals, tids: &[u32]) -> Result<(), ProbeError> {
+        let gone = |result: Result<(), aya::maps::MapError>, map| match result {
+            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
+            Err(error) => Err(map_error(map, error)),
+        };
+        let mut threads: HashMap<_, u32, Thread> = self.map_mut("SCHED_THREADS")?;
+        for tid in tids {
+            gone(threads.remove(tid), "SCHED_THREADS")?;
+        }
+        let mut waits: HashMap<_, WaitKey, Waits> = self.map_mut("SCHED_WAITS")?;
+        for (key, _) in totals
+            .waits
+            .iter()
+            .filter(|(key, _)| tids.contains(&key.tid))
+        {
+            gone(waits.remove(key), "SCHED_WAITS")?;
+        }
+        Ok(())
+    }
+
+    /// Stops watching a process.
+    ///
+    /// # Errors
+    /// If the kernel refuses the map update.
+    pub fn unwatch_process(&mut self, tgid: u32) -> Result<(), ProbeError> {
+        let mut processes: HashMap<_, u32, ShipProcess> = self.map_mut("SHIP_PROCESSES")?;
+        match processes.remove(&tgid) {
+            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
+            Err(error) => Err(map_error("SHIP_PROCESSES", error)),
+        }
+    }
+
     /// Reads all sums. The window must be closed, so that they stand still.
     ///
     /// # Errors
@@ -457,6 +498,7 @@ fn load(
     btf: &aya::Btf,
 ) -> Result<Ebpf, ProbeError> {
     let log_level = options.log_level as u8;
+    let recording = u32::from(options.recording);
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(btf))
@@ -464,6 +506,7 @@ fn load(
         .override_global("OFFSETS", offsets, true)
         .override_global("FUNCTIONS", functions, true)
         .override_global("THRESHOLD_NS", &options.threshold_ns, true)
+        .override_global("RECORDING", &recording, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("RECORDS", options.ring_bytes);
     loader.load(OBJECT).map_err(|error| {

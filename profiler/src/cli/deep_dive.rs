@@ -48,6 +48,7 @@ pub(super) fn run(arguments: &DeepDive) -> anyhow::Result<u8> {
         seconds: arguments.seconds,
         max_record_bytes,
         probes: ProbeOptions {
+            recording: true,
             threshold_ns: arguments.threshold_us * 1000,
             sample_hz: SAMPLE_HZ,
             ring_bytes: RING_BYTES,

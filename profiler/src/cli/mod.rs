@@ -5,6 +5,7 @@ mod deep_dive;
 mod doctor;
 mod history;
 mod report;
+mod sampler;
 mod session;
 
 use std::io::{self, Write as _};
@@ -55,6 +56,8 @@ enum Command {
     Report(ReportArgs),
     /// Says whether this host can be profiled: each lack with one sentence and one command.
     Doctor(DoctorArgs),
+    /// Samples ships for months into a store: budgets, waits, losses, memory, a window at a time.
+    Sampler(SamplerArgs),
     /// Shows what the sampler stored: tables, a chart, and where time went.
     History(HistoryArgs),
 }
@@ -86,6 +89,33 @@ struct DeepDive {
     /// Prints what the eBPF programs say of themselves.
     #[arg(short, long)]
     verbose: bool,
+}
+
+/// Sampling mode.
+#[derive(Debug, Args)]
+struct SamplerArgs {
+    /// The ship: its pier, its name (~zod), or the id of one of its processes. Left out: the one
+    /// that runs.
+    #[arg(long, value_name = "SHIP", conflicts_with = "all")]
+    ship: Option<String>,
+    /// Every ship of this host, also those that are started later.
+    #[arg(long)]
+    all: bool,
+    /// Length of a window, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    interval: u64,
+    /// The store, a file. Made if it is not there.
+    #[arg(long, value_name = "FILE")]
+    store: PathBuf,
+    /// Ends after one window of each ship.
+    #[arg(long)]
+    once: bool,
+    /// Windows older than this go, in days.
+    #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3650))]
+    keep_days: u64,
+    /// The oldest windows go while the store is larger, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(16..=1_048_576))]
+    max_size: u64,
 }
 
 #[derive(Debug, Args)]
@@ -177,6 +207,7 @@ pub fn main() -> ExitCode {
         None => deep_dive::run(&cli.deep_dive),
         Some(Command::Report(arguments)) => report::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
+        Some(Command::Sampler(arguments)) => sampler::run(&arguments),
         Some(Command::History(arguments)) => history::run(&arguments),
     };
     match result {

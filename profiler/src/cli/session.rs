@@ -136,6 +136,25 @@ impl Interrupts {
     }
 }
 
+/// The signals alone.
+pub struct Signals {
+    /// SIGINT.
+    pub interrupt: Signal,
+    /// SIGTERM.
+    pub terminate: Signal,
+}
+
+impl Interrupts {
+    /// The runtime that the signals are heard on, and the signals.
+    pub fn into_parts(self) -> (tokio::runtime::Runtime, Signals) {
+        let signals = Signals {
+            interrupt: self.interrupt,
+            terminate: self.terminate,
+        };
+        (self.runtime, signals)
+    }
+}
+
 /// Takes a capture of `ship`. Privileges are given up on the way, for good.
 ///
 /// # Errors
@@ -212,7 +231,7 @@ impl Session<'_> {
         let start_ktime_ns = now_ktime_ns() + LEAD.as_nanos() as u64;
         self.probes.set_window(start_ktime_ns, u64::MAX)?;
         until(start_ktime_ns).await;
-        let start_unix_ns = nanoseconds(ClockId::Realtime);
+        let start_unix_ns = unix_ns();
         let cpu_start = cpu_time_ns();
         let counters_start = counters(self.roots, &targets);
         let loom_start = loom::answer(self.roots, &self.ship);
@@ -396,7 +415,8 @@ fn thread_ids(roots: &Roots, tgid: u32) -> Vec<u32> {
     Process::new(roots, tgid).thread_ids().unwrap_or_default()
 }
 
-fn thread_states<'a>(roots: &Roots, tgids: impl Iterator<Item = &'a u32>) -> Vec<ThreadState> {
+/// What procfs says of all threads of some processes.
+pub fn thread_states<'a>(roots: &Roots, tgids: impl Iterator<Item = &'a u32>) -> Vec<ThreadState> {
     let mut states = Vec::new();
     for &tgid in tgids {
         let process = Process::new(roots, tgid);
@@ -432,11 +452,18 @@ fn nanoseconds(clock: ClockId) -> u64 {
     now.tv_sec.unsigned_abs() * NS_PER_S + now.tv_nsec.unsigned_abs()
 }
 
-fn cpu_time_ns() -> u64 {
+/// `CLOCK_REALTIME` now.
+pub fn unix_ns() -> u64 {
+    nanoseconds(ClockId::Realtime)
+}
+
+/// CPU time of this process so far.
+pub fn cpu_time_ns() -> u64 {
     nanoseconds(ClockId::ProcessCPUTime)
 }
 
-fn own_use(roots: &Roots, cpu_start_ns: u64) -> OwnUse {
+/// What this process has used since its CPU time was `cpu_start_ns`.
+pub fn own_use(roots: &Roots, cpu_start_ns: u64) -> OwnUse {
     let status = Process::own(roots).status().ok();
     let max_resident_kib = status.and_then(|status| status.vmhwm).unwrap_or(0);
     OwnUse {

@@ -14,5 +14,6 @@ mod kernel;
 mod lifecycle;
 mod oracles;
 mod replay;
+mod sampler;
 mod support;
 mod verdicts;

@@ -368,3 +368,20 @@ pub fn evict_image(ship: &RunningShip) {
 pub fn process(pid: u32) -> Option<Pid> {
     Pid::from_raw(pid.cast_signed())
 }
+
+/// On-CPU and run-queue time of all threads of some processes (`/proc/PID/task/TID/schedstat`, ns).
+pub fn schedstat(pids: &[u32]) -> (u64, u64) {
+    let mut sums = (0, 0);
+    for pid in pids {
+        for tid in names_in(Path::new(&format!("/proc/{pid}/task"))) {
+            let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/schedstat")).unwrap();
+            let numbers: Vec<u64> = text
+                .split_whitespace()
+                .map(|number| number.parse().unwrap())
+                .collect();
+            sums.0 += numbers[0];
+            sums.1 += numbers[1];
+        }
+    }
+    sums
+}

@@ -1,0 +1,195 @@
+//! What the store keeps of a window: the report of a capture without records, by its names.
+
+use std::collections::BTreeMap;
+
+use crate::aggregate::{Summaries, aggregate};
+use crate::attribute::{Leaf, PageInRule, attribute};
+use crate::model::{
+    Budget, DiskSpace, EventRange, Faults, LeafTime, Loom, OwnCost, ProcessMemory, ShipKey, Udp,
+    Window, WindowFinding, WindowVerdict, histogram_name,
+};
+use crate::model::{Capture, EndReason, Histogram};
+use crate::report::{Report, ThreadBudget};
+use crate::ship::Role;
+
+/// What only the sampler knows of a window.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances {
+    /// How far the wall clock jumped meanwhile.
+    pub clock_step_ns: i64,
+    /// Memory of mars at the end; nothing if unknown.
+    pub memory: Option<ProcessMemory>,
+    /// Whether it thinned out.
+    pub thinned: bool,
+}
+
+/// The window of a capture and its report.
+pub fn window(capture: &Capture, report: &Report, circumstances: &Circumstances) -> Window {
+    let meta = &capture.meta;
+    let summaries = aggregate(capture);
+    Window {
+        ship: ShipKey {
+            label: report.ship.label.clone(),
+            pier: report.ship.pier.clone(),
+        },
+        vere_version: report.ship.version.clone(),
+        start_unix_ns: meta.clocks.start_unix_ns,
+        duration_ns: meta.clocks.duration_ns(),
+        clock_step_ns: circumstances.clock_step_ns,
+        events: report.events.as_ref().map(|events| EventRange {
+            before: events.before,
+            last: events.last,
+            count: events.count,
+        }),
+        budgets: budgets(report),
+        leaves: leaves(report),
+        histograms: histograms(capture, &summaries),
+        stacks: BTreeMap::new(),
+        udp: udp(report),
+        faults: faults(capture, report),
+        loom: loom(report),
+        memory: circumstances.memory,
+        disk_space: meta.host.storage.space.known().map(|space| DiskSpace {
+            total_bytes: space.total_bytes,
+            available_bytes: space.available_bytes,
+            log_bytes: None,
+        }),
+        verdict: WindowVerdict {
+            kind: name(&report.verdict.kind),
+            cause: report.verdict.cause.map(|cause| cause.name().to_owned()),
+            sentence: report.verdict.sentence.clone(),
+        },
+        findings: report
+            .findings
+            .iter()
+            .map(|finding| WindowFinding {
+                id: finding.id.to_owned(),
+                severity: name(&finding.severity),
+                sentence: finding.sentence.clone(),
+            })
+            .collect(),
+        own_cost: OwnCost {
+            process_cpu_ns: report.own_cost.process_cpu_ns,
+            programs_cpu_ns: report.own_cost.programs_cpu_ns,
+            max_resident_bytes: report.own_cost.max_resident_bytes,
+            thinned: circumstances.thinned,
+        },
+        losses: report
+            .losses
+            .iter()
+            .map(|loss| (loss.what.to_owned(), loss.count))
+            .collect(),
+        not_measured: not_measured(report),
+        cut_short: match meta.ended {
+            EndReason::TimeIsUp => None,
+            EndReason::Interrupted => Some("the sampler was ended".to_owned()),
+            EndReason::ShipExited => Some("the ship ended".to_owned()),
+            EndReason::SizeLimit => Some("the records had reached their limit".to_owned()),
+        },
+    }
+}
+
+/// The name of a value as JSON has it.
+fn name(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        other => format!("{other:?}"),
+    }
+}
+
+fn budgets(report: &Report) -> BTreeMap<Role, Budget> {
+    let mut budgets: BTreeMap<Role, Budget> = BTreeMap::new();
+    for thread in &report.threads {
+        budgets.entry(thread.role).or_default().add(&budget(thread));
+    }
+    budgets
+}
+
+fn budget(thread: &ThreadBudget) -> Budget {
+    let blocked_ns: u64 = thread.blocked.iter().map(|wait| wait.total_ns).sum();
+    let parts = [
+        thread.on_cpu_ns,
+        thread.run_queue_ns,
+        blocked_ns,
+        thread.unexplained_ns,
+    ];
+    Budget {
+        // Each thread is read at a moment of its own, milliseconds apart; its parts are whole.
+        wall_ns: parts.iter().sum(),
+        on_cpu_ns: thread.on_cpu_ns,
+        run_queue_ns: thread.run_queue_ns,
+        throttled_ns: 0,
+        blocked_ns: blocked_ns - thread.idle_ns,
+        idle_ns: thread.idle_ns,
+        unexplained_ns: thread.unexplained_ns,
+    }
+}
+
+fn leaves(report: &Report) -> BTreeMap<String, LeafTime> {
+    let parts = report
+        .shares
+        .iter()
+        .flat_map(|share| share.parts.iter().map(|part| (share.cause, part)));
+    parts
+        .map(|(cause, part)| {
+            let time = LeafTime {
+                cause: cause.name().to_owned(),
+                total_ns: part.total_ns,
+            };
+            (part.leaf.name().to_owned(), time)
+        })
+        .collect()
+}
+
+fn histograms(capture: &Capture, summaries: &Summaries) -> BTreeMap<String, Histogram> {
+    let attribution = attribute(capture, summaries);
+    let mut histograms = BTreeMap::new();
+    // Commits are seen by their waits for the disk until events are.
+    if let Some(commits) = attribution.parts.get(&Leaf::LogCommit) {
+        histograms.insert(histogram_name::COMMIT.to_owned(), commits.waits.clone());
+    }
+    let mut run_queue = Histogram::default();
+    for thread in summaries.threads.iter().filter(|t| t.role == Role::Mars) {
+        run_queue.add(&thread.run_queue);
+    }
+    histograms.insert(histogram_name::RUN_QUEUE.to_owned(), run_queue);
+    histograms
+}
+
+fn udp(report: &Report) -> Option<Udp> {
+    let udp = report.udp.as_ref()?;
+    Some(Udp {
+        received: udp.received?,
+        sent: udp.sent?,
+        bytes: udp.received_bytes? + udp.sent_bytes?,
+        dropped: udp.dropped?,
+    })
+}
+
+fn faults(capture: &Capture, report: &Report) -> Option<Faults> {
+    let rule = PageInRule::of(&capture.meta);
+    Some(Faults {
+        minor: report.memory.minor_faults?,
+        major: rule.major_faults?,
+        swapped_in_pages: report.memory.swapped_in_pages,
+        refaulted_pages: rule.refaulted_pages,
+    })
+}
+
+fn loom(report: &Report) -> Option<Loom> {
+    let (loom, events) = (report.memory.loom?, report.events.as_ref()?);
+    Some(Loom {
+        event_number: events.last,
+        heap_bytes: loom.heap_bytes,
+        free_gap_bytes: loom.free_gap_bytes,
+    })
+}
+
+fn not_measured(report: &Report) -> Vec<String> {
+    let missing = report.incomplete.iter();
+    let mut missing: Vec<String> = missing
+        .filter_map(|line| line.strip_prefix("not measured: ").map(str::to_owned))
+        .collect();
+    missing.extend(report.events_unknown.clone());
+    missing
+}

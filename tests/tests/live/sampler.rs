@@ -1,0 +1,163 @@
+//! Sampling mode: what it stores, and what becomes of it when it is ended in any way.
+
+use std::path::Path;
+use std::time::Duration;
+
+use harness::gate;
+use harness::process::poll_until;
+use harness::profile::{Outcome, Profile, RunningProfile};
+use harness::scratch::Scratch;
+use harness::ship::ShipOptions;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::kernel::wait_for_capture;
+use crate::support::{DONE, FAILED, ShipInMemory, number, schedstat};
+
+/// How far the sums over all windows may be from the kernel's.
+const TOLERANCE: f64 = 0.02;
+/// What the kernel counts before and after the sampler has begun and ended, and its clock at switches.
+const ALLOWANCE_NS: u64 = 60_000_000;
+/// How long the first windows may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn sampler(pier: &Path, store: &Path) -> Profile {
+    Profile::new(["sampler", "--interval", "1", "--ship"])
+        .arg(pier)
+        .arg("--store")
+        .arg(store)
+}
+
+/// All windows of the store in one, as `profile history` adds them up.
+fn history(store: &Path) -> Option<Value> {
+    let outcome = Profile::new(["history", "--json", "--since", "1h", "--store"])
+        .arg(store)
+        .run()
+        .unwrap();
+    let mut history = outcome.json().ok()?;
+    Some(history["total"].take())
+}
+
+fn wait_for_windows(store: &Path, windows: u64) {
+    poll_until("windows to be stored", LIMIT, || {
+        let history = history(store);
+        let found = history
+            .as_ref()
+            .and_then(|history| history["windows"].as_u64());
+        Ok(match found {
+            Some(found) if found >= windows => Ok(()),
+            _ => Err(format!("{history:?}")),
+        })
+    })
+    .unwrap();
+}
+
+fn end(running: RunningProfile, signal: Signal) -> Outcome {
+    running.signal(signal).unwrap();
+    running.finish().unwrap()
+}
+
+#[test]
+fn windows_add_up_to_the_kernels_counters() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let ship = ShipInMemory::start(&ShipOptions {
+        compute_us: Some(20_000),
+        ..ShipOptions::default()
+    });
+    let home = Scratch::in_memory("store").unwrap();
+    let store = home.path().join("ships.db");
+    let running = sampler(ship.ship.pier(), &store).start().unwrap();
+    wait_for_capture(&running);
+    let before = schedstat(&ship.ship.pids());
+    wait_for_windows(&store, 3);
+    let after = schedstat(&ship.ship.pids());
+    let outcome = end(running, Signal::TERM);
+    assert_eq!(outcome.code(), Some(DONE), "{}", outcome.stderr);
+    let history = history(&store).unwrap();
+    let budgets = history["budgets"].as_object().unwrap();
+    let total = |field: &str| -> u64 { budgets.values().map(|role| number(role, field)).sum() };
+    for (what, ours, kernels) in [
+        ("on_cpu_ns", total("on_cpu_ns"), after.0 - before.0),
+        ("run_queue_ns", total("run_queue_ns"), after.1 - before.1),
+    ] {
+        // The sampler went on while the history was read.
+        let over = ours.saturating_sub(kernels);
+        println!("{what}: {ours}, kernel {kernels}");
+        assert!(
+            ours + ALLOWANCE_NS >= kernels - (kernels as f64 * TOLERANCE) as u64,
+            "{what}: {ours}, but the kernel counted {kernels}: {history:#}"
+        );
+        assert!(over <= kernels / 2 + ALLOWANCE_NS, "{history:#}");
+    }
+    // Its parts are its whole.
+    for (role, budget) in budgets {
+        let parts = [
+            "on_cpu_ns",
+            "run_queue_ns",
+            "throttled_ns",
+            "blocked_ns",
+            "idle_ns",
+            "unexplained_ns",
+        ];
+        let sum: u64 = parts.iter().map(|part| number(budget, part)).sum();
+        assert_eq!(sum, number(budget, "wall_ns"), "{role}");
+    }
+}
+
+#[test]
+fn a_killed_sampler_loses_only_the_window_in_hand() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let ship = ShipInMemory::start(&ShipOptions::default());
+    let home = Scratch::in_memory("store").unwrap();
+    let store = home.path().join("ships.db");
+    let running = sampler(ship.ship.pier(), &store).start().unwrap();
+    let footprint = wait_for_capture(&running);
+    wait_for_windows(&store, 2);
+    // A second one is refused, and harms nothing.
+    let second = sampler(ship.ship.pier(), &store).run().unwrap();
+    assert_eq!(second.code(), Some(FAILED), "{second:?}");
+    assert!(second.stderr.contains("profile: "), "{second:?}");
+    end(running, Signal::KILL);
+    footprint.assert_gone();
+    let kept = number(&history(&store).unwrap(), "windows");
+    assert!(kept >= 2);
+    // The next one takes the store over.
+    let running = sampler(ship.ship.pier(), &store).start().unwrap();
+    wait_for_windows(&store, kept + 1);
+    let outcome = end(running, Signal::INT);
+    assert_eq!(outcome.code(), Some(DONE), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_ship_that_ends_cuts_its_window_short_and_the_stop_file_ends_the_sampler() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let mut ship = ShipInMemory::start(&ShipOptions::default());
+    let home = Scratch::in_memory("store").unwrap();
+    let store = home.path().join("ships.db");
+    let running = sampler(ship.ship.pier(), &store).start().unwrap();
+    wait_for_capture(&running);
+    ship.ship.stop().unwrap();
+    poll_until("the window to be cut short", LIMIT, || {
+        let history = history(&store);
+        let text = history.map_or(String::new(), |history| history.to_string());
+        Ok(if text.contains("the ship ended") {
+            Ok(())
+        } else {
+            Err(text)
+        })
+    })
+    .unwrap();
+    std::fs::write(home.path().join("ships.db.stop"), "").unwrap();
+    let outcome = running.finish().unwrap();
+    assert_eq!(outcome.code(), Some(DONE), "{}", outcome.stderr);
+    // It keeps the next one from starting, too.
+    let next = sampler(ship.ship.pier(), &store).run().unwrap();
+    assert_eq!(next.code(), Some(DONE), "{next:?}");
+    assert!(next.stderr.contains("not started"), "{next:?}");
+}
