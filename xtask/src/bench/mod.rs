@@ -15,16 +15,18 @@ use crate::shell;
 mod bpf_stats;
 mod load;
 mod programs;
+mod sampler;
 mod statistics;
 mod table;
 mod throughput;
 
 /// What the benchmarks run.
-const TOOLS: [Tool; 4] = [
+const TOOLS: [Tool; 5] = [
     Tool::new("perf", "linux-perf"),
     Tool::new("bpftool", "bpftool"),
     Tool::new("offcputime", "libbpf-tools"),
     Tool::new("runqlat", "libbpf-tools"),
+    Tool::new("biolatency", "libbpf-tools"),
 ];
 
 /// Options of `bench`.
@@ -44,6 +46,8 @@ enum Benchmark {
     Programs(programs::Options),
     /// The ship's events per second, with and without the deep dive.
     Throughput(throughput::Options),
+    /// CPU, memory and bytes of sampling mode, beside other tools, at growing switch rates.
+    Sampler(sampler::Options),
 }
 
 /// The results, as `--json` writes them.
@@ -53,6 +57,8 @@ struct Results {
     programs: Option<programs::Results>,
     #[serde(skip_serializing_if = "Option::is_none")]
     throughput: Option<throughput::Results>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sampler: Option<sampler::Results>,
 }
 
 /// Measures what was asked for, prints it as tables, and writes it as JSON.
@@ -65,6 +71,7 @@ pub fn run(options: &Options, consent: &Consent) -> Result<()> {
     let all = [
         Benchmark::Programs(programs::Options::default()),
         Benchmark::Throughput(throughput::Options::default()),
+        Benchmark::Sampler(sampler::Options::default()),
     ];
     let asked = options.benchmark;
     let mut results = Results::default();
@@ -79,6 +86,11 @@ pub fn run(options: &Options, consent: &Consent) -> Result<()> {
                 let found = throughput::run(*options)?;
                 print!("{}", found.table());
                 results.throughput = Some(found);
+            }
+            Benchmark::Sampler(options) => {
+                let found = sampler::run(*options)?;
+                println!("{}", found.table());
+                results.sampler = Some(found);
             }
         }
     }
