@@ -159,6 +159,11 @@ fn mappings_are_a_reason_from_half_of_the_limit_on() {
             .any(|finding| finding.id == "map-count")
     );
     assert!(report.fixes[0].recommended && report.fixes[0].id == "max-map-count");
+    // A healthy ship is told so, and still what will end it.
+    let text = crate::render::text::render(&report);
+    assert!(text.contains("VERDICT  Nothing is wrong"), "{text}");
+    assert!(text.contains("1 max-map-count"), "{text}");
+    assert!(text.contains("  finding map-count "), "{text}");
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(super) fn man(arguments: &ManArgs) -> anyhow::Result<u8> {
     // Gives each command its whole name, and those below it theirs.
     command.build();
     let Some(directory) = &arguments.output else {
-        print(&String::from_utf8(page(command)?)?)?;
+        print(&page(command)?)?;
         return Ok(DONE);
     };
     fs::create_dir_all(directory)
@@ -50,16 +50,20 @@ pub(super) fn man(arguments: &ManArgs) -> anyhow::Result<u8> {
     for command in std::iter::once(&command).chain(below) {
         let name = Man::new(command.clone()).get_filename();
         let path = directory.join(name);
-        write(&path, &page(command.clone())?)
+        write(&path, page(command.clone())?.as_bytes())
             .with_context(|| format!("cannot write the page {}", path.display()))?;
     }
     Ok(DONE)
 }
 
-fn page(command: Command) -> io::Result<Vec<u8>> {
+fn page(command: Command) -> anyhow::Result<String> {
     let mut text = Vec::new();
     Man::new(command).render(&mut text)?;
-    Ok(text)
+    let text = String::from_utf8(text)?;
+    // Examples are a table: its lines are neither joined nor stretched.
+    Ok(text
+        .replace(".SH EXTRA\n", ".SH EXAMPLES\n.nf\n")
+        .replace(".SH VERSION\n", ".fi\n.SH VERSION\n"))
 }
 
 /// Writes a new file in the place of an old one, never through a link that somebody put there.
