@@ -80,7 +80,7 @@ impl PageInRule {
     }
 
     /// Whether memory was short.
-    fn is_short(&self) -> bool {
+    pub fn is_short(&self) -> bool {
         self.limit_hits.is_some_and(|hits| hits > 0)
             || self
                 .pressure_permille

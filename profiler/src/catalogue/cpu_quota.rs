@@ -1,7 +1,7 @@
 //! A CPU quota that is used up.
 
 use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation, shell_quote};
-use crate::attribute::Leaf;
+use crate::attribute::{Cause, Leaf};
 use crate::host::cgroup::{CpuLimit, Version};
 use crate::host::counters::KernelCounters;
 use crate::model::Meta;
@@ -11,11 +11,21 @@ use crate::report::units::duration;
 pub const ENTRY: Entry = Entry {
     id: "cpu-quota",
     title: "remove or raise the CPU quota",
+    cause: Cause::Cpu,
     shrinks: &[Leaf::Throttled],
+    why: "A group that has used up its CPU quota stands still until the next period, whatever \
+          the ship has to do.",
+    gain: "All of the time that the group's cpu.stat says it was throttled, as far as the ship's \
+           threads waited.",
     restart: Restart::None,
     risk: Risk::Low,
     source: "Linux Documentation/scheduler/sched-bwc.rst: a group that has used its quota stands \
              still until the next period",
+    apply: &[
+        "echo 'max 100000' > /sys/fs/cgroup/GROUP/cpu.max",
+        "for good: CPUQuota= in the unit, or docker update --cpus CPUS CONTAINER",
+    ],
+    undo: &["echo 'OLD_QUOTA OLD_PERIOD' > /sys/fs/cgroup/GROUP/cpu.max"],
     assess,
 };
 
@@ -87,6 +97,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
             ),
         ],
         undo: vec![format!("echo {} > {file}", shell_quote(&old))],
+        restart: None,
     }
 }
 

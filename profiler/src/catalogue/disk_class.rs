@@ -17,17 +17,27 @@ const NVME_SYNC_NS: u64 = 300_000;
 pub const ENTRY: Entry = Entry {
     id: "disk-class",
     title: "move the pier to a local NVMe SSD",
+    cause: Cause::Disk,
     shrinks: &[
         Leaf::LogCommit,
         Leaf::Snapshot,
         Leaf::PageIn,
         Leaf::OtherFile,
     ],
+    why: "Every batch of events waits for two durable writes, and a disk decides how long these \
+          take.",
+    gain: "At least what the device itself took, at the pace of an SSD (2 ms a sync); at most \
+           all time blocked on the disk, at the pace of an NVMe SSD (0.3 ms).",
     restart: Restart::Ship,
     risk: Risk::Low,
     source: "vere commits each batch with two durable writes (pkg/vere/db/lmdb.c, LMDB mdb.c \
              mdb_env_write_meta); fio fsync figures of disk makers and clouds: SSD 1-2 ms, NVMe \
              0.02-0.5 ms, hard disk 8-25 ms",
+    apply: &[
+        "stop the ship, then copy its pier: rsync -aHAX --sparse PIER/ /NEW/PIER/",
+        "start it from the new place and delete the old pier only when it runs: never run both",
+    ],
+    undo: &["stop the ship, copy the pier back, start it there"],
     assess,
 };
 
@@ -96,6 +106,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
                 .to_owned(),
         ],
         undo: vec!["stop the ship, copy the pier back, start it there".to_owned()],
+        restart: None,
     }
 }
 

@@ -11,16 +11,25 @@ use crate::report::units::duration;
 pub const ENTRY: Entry = Entry {
     id: "io-limit",
     title: "raise the I/O limit of the ship's control group",
+    cause: Cause::Disk,
     shrinks: &[
         Leaf::LogCommit,
         Leaf::Snapshot,
         Leaf::PageIn,
         Leaf::OtherFile,
     ],
+    why: "What exceeds the I/O limit of a control group waits, however quick the disk is.",
+    gain: "At most all time blocked on the disk; how quick it is behind the limit cannot be \
+           seen, so at least nothing.",
     restart: Restart::None,
     risk: Risk::Low,
     source: "Linux Documentation/admin-guide/cgroup-v2.rst (io.max), cgroup-v1/blkio-controller.rst: \
              what exceeds the limit waits, however quick the disk is",
+    apply: &[
+        "echo 'MAJOR:MINOR KIND=max' > /sys/fs/cgroup/GROUP/io.max",
+        "for good: IOWriteIOPSMax= and its like in the unit, or Docker's --device-…",
+    ],
+    undo: &["echo 'MAJOR:MINOR KIND=OLD' > /sys/fs/cgroup/GROUP/io.max"],
     assess,
 };
 
@@ -116,5 +125,6 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         ),
         apply,
         undo: commands(|limit| Some(limit.per_second)),
+        restart: None,
     }
 }

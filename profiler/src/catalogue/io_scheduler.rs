@@ -13,16 +13,22 @@ const MIN_QUEUE_RATIO: f64 = 0.05;
 pub const ENTRY: Entry = Entry {
     id: "io-scheduler",
     title: "use the I/O scheduler that fits the disk",
+    cause: Cause::Disk,
     shrinks: &[
         Leaf::LogCommit,
         Leaf::Snapshot,
         Leaf::PageIn,
         Leaf::OtherFile,
     ],
+    why: "A scheduler that does not fit the disk keeps requests in its queue for nothing.",
+    gain: "At most the disk's stalled time by the share that the ship's I/O spent between \
+           queueing and issue; at least nothing.",
     restart: Restart::None,
     risk: Risk::None,
     source: "Linux Documentation/block/switching-sched.rst; a scheduler acts only between the \
              queueing of a request and its issue; vere's source says nothing about it",
+    apply: &["echo SCHEDULER > /sys/block/DISK/queue/scheduler"],
+    undo: &["echo OLD > /sys/block/DISK/queue/scheduler"],
     assess,
 };
 
@@ -99,6 +105,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         apply: vec![format!("echo {proposed} > {file}")],
         undo: vec![format!("echo {} > {file}", shell_quote(scheduler(disk)))],
         current,
+        restart: None,
     }
 }
 

@@ -4,18 +4,26 @@
 //! An entry is not believed: it answers *already so*, *would help* (with its gain), *no evidence
 //! here*, *would harm*, or *cannot tell*, and says why.
 
+mod bbr;
 mod cpu_quota;
 mod disk_class;
 mod io_limit;
 mod io_scheduler;
+mod max_map_count;
 mod nice;
+mod ram;
 mod rmem_max;
+mod snap_time;
+mod swappiness;
+#[cfg(test)]
+mod tests;
 
 pub use cpu_quota::limit_that_throttled;
 use serde::Serialize;
 
 use crate::aggregate::Summaries;
-use crate::attribute::{Attribution, Leaf};
+use crate::attribute::{Attribution, Cause, Leaf};
+use crate::host::cgroup::Version;
 use crate::model::{Capture, Meta};
 
 /// What must be started again for a fix to take effect.
@@ -65,20 +73,32 @@ impl Risk {
 }
 
 /// One fix.
+#[derive(Serialize)]
 pub struct Entry {
     /// Stable name.
     pub id: &'static str,
     /// What to do, as a command to the reader.
     pub title: &'static str,
-    /// What it can shrink.
+    /// The cause that it is for.
+    pub cause: Cause,
+    /// What it can shrink; nothing if it takes away no stalled time.
     pub shrinks: &'static [Leaf],
+    /// What goes wrong without it.
+    pub why: &'static str,
+    /// How its gain is computed, in words.
+    pub gain: &'static str,
     /// What must be started again.
     pub restart: Restart,
     /// What can go wrong.
     pub risk: Risk,
     /// Why it should be true.
     pub source: &'static str,
+    /// Commands that make the change, with words in capitals for what depends on the host.
+    pub apply: &'static [&'static str],
+    /// Commands that take it back, likewise.
+    pub undo: &'static [&'static str],
     /// Looks at host and capture.
+    #[serde(skip)]
     pub assess: fn(&Situation<'_>) -> Assessment,
 }
 
@@ -117,6 +137,11 @@ pub enum Gain {
         /// At most.
         high: u64,
     },
+    /// No time: what a finding of this report warns of.
+    Finding {
+        /// The finding.
+        id: &'static str,
+    },
 }
 
 /// An entry's answer.
@@ -150,6 +175,9 @@ pub struct Assessment {
     pub apply: Vec<String>,
     /// Commands that take it back.
     pub undo: Vec<String>,
+    /// What must be started again here, where it is not what the entry says.
+    #[serde(skip)]
+    pub restart: Option<Restart>,
 }
 
 impl Assessment {
@@ -167,19 +195,39 @@ impl Assessment {
             reason,
             apply: Vec::new(),
             undo: Vec::new(),
+            restart: None,
         }
     }
 }
 
 /// All fixes, in the order of their names.
 pub const ENTRIES: &[Entry] = &[
+    bbr::ENTRY,
     cpu_quota::ENTRY,
     disk_class::ENTRY,
     io_limit::ENTRY,
     io_scheduler::ENTRY,
+    max_map_count::ENTRY,
     nice::ENTRY,
+    ram::ENTRY,
     rmem_max::ENTRY,
+    snap_time::ENTRY,
+    swappiness::ENTRY,
 ];
+
+/// What a kernel setting says, if it could be read.
+fn sysctl<'a>(meta: &'a Meta, name: &str) -> Option<&'a str> {
+    let value = meta.host.kernel.sysctls.get(name)?;
+    value.known().map(String::as_str)
+}
+
+/// Which interface the ship's memory group has.
+fn memory_version(meta: &Meta) -> Version {
+    match meta.ship.cgroups.known() {
+        Some(groups) if groups.contains_key("memory") => Version::V1,
+        _ => Version::V2,
+    }
+}
 
 /// A word as a shell reads it as one, whatever is in it.
 fn shell_quote(word: &str) -> String {
@@ -188,33 +236,5 @@ fn shell_quote(word: &str) -> String {
         word.to_owned()
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_unique_sorted_and_plain() {
-        let ids: Vec<&str> = ENTRIES.iter().map(|entry| entry.id).collect();
-        let mut sorted = ids.clone();
-        sorted.sort_unstable();
-        sorted.dedup();
-        assert_eq!(ids, sorted);
-        assert!(
-            ids.iter()
-                .all(|id| id.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
-        );
-    }
-
-    #[test]
-    fn quoted_words_stay_one_word() {
-        assert_eq!(
-            shell_quote("/sys/fs/cgroup/a.slice"),
-            "/sys/fs/cgroup/a.slice"
-        );
-        assert_eq!(shell_quote("a b; rm -rf 'x'"), r"'a b; rm -rf '\''x'\'''");
-        assert_eq!(shell_quote(""), "''");
     }
 }

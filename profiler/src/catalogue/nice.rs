@@ -1,7 +1,7 @@
 //! A better place in the run queue.
 
 use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation};
-use crate::attribute::{Leaf, ratio};
+use crate::attribute::{Cause, Leaf, ratio};
 use crate::model::sum;
 use crate::report::units::{duration, percent};
 
@@ -18,11 +18,21 @@ const MIN_RUN_QUEUE_RATIO: f64 = 0.02;
 pub const ENTRY: Entry = Entry {
     id: "nice",
     title: "give the ship a nice value of -10",
+    cause: Cause::Cpu,
     shrinks: &[Leaf::RunQueue],
+    why: "Where others want the CPU as well, the ship gets its turn later.",
+    gain: "The time in the run queue behind other processes, less the share that a competitor of \
+           nice 0 still gets by the scheduler's weights; at least half of that, because nice may \
+           not reach into another group or session.",
     restart: Restart::None,
     risk: Risk::Medium,
     source: "sched(7); mars inherits the king's nice value (fork); vere's source says nothing \
              about it",
+    apply: &[
+        "for t in /proc/KING/task/* /proc/MARS/task/*; do renice -n -10 -p \"${t##*/}\"; done",
+        "for good, in the ship's unit: [Service] Nice=-10",
+    ],
+    undo: &["for t in /proc/KING/task/* /proc/MARS/task/*; do renice -n OLD -p \"${t##*/}\"; done"],
     assess,
 };
 
@@ -110,5 +120,6 @@ fn assess(situation: &Situation<'_>) -> Assessment {
             "for good, in the ship's unit: [Service] Nice=-10".to_owned(),
         ],
         undo: vec![renice(nice.unwrap_or(0))],
+        restart: None,
     }
 }

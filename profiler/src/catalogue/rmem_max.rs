@@ -1,6 +1,7 @@
 //! Room for datagrams that arrive while the king is busy.
 
 use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation};
+use crate::attribute::Cause;
 
 /// What vere asks for since v3.2 (`pkg/vere/io/mesa.c:2644`).
 const ASKED_BYTES: u64 = 2 << 20;
@@ -12,11 +13,26 @@ const KEPT_IN: &str = "/etc/sysctl.d/90-profile-ship-buffers.conf";
 pub const ENTRY: Entry = Entry {
     id: "rmem-max",
     title: "let the ship have the 2 MiB socket buffers it asks for",
+    cause: Cause::Ames,
     shrinks: &[],
+    why: "Datagrams that arrive while the king is busy wait in the socket's buffer; what does \
+          not fit is lost.",
+    gain: "At most all datagrams that were lost at the full buffer; at least none, because a \
+           king that is always too slow fills any buffer. Larger limits are never lowered.",
     restart: Restart::Ship,
     risk: Risk::None,
     source: "vere v3.2 and later asks for 2 MiB (pkg/vere/io/mesa.c), and the kernel cuts that to \
              net.core.rmem_max; socket(7)",
+    apply: &[
+        "sysctl -w net.core.rmem_max=2097152 net.core.wmem_max=2097152",
+        "printf 'net.core.rmem_max=2097152\\nnet.core.wmem_max=2097152\\n' > \
+         /etc/sysctl.d/90-profile-ship-buffers.conf",
+        "restart the ship",
+    ],
+    undo: &[
+        "sysctl -w net.core.rmem_max=OLD net.core.wmem_max=OLD",
+        "rm /etc/sysctl.d/90-profile-ship-buffers.conf",
+    ],
     assess,
 };
 
@@ -115,6 +131,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         } else {
             vec![set(limit, wmem), format!("rm {KEPT_IN}")]
         },
+        restart: None,
     }
 }
 

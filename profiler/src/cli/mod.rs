@@ -1,6 +1,8 @@
 //! The command line. Only here are the parts wired together; only here is an error printed and
 //! the exit status chosen.
 
+mod catalogue;
+mod completions;
 mod deep_dive;
 mod doctor;
 mod history;
@@ -33,6 +35,7 @@ Examples:
   profile report zod-1/capture              the same report again, without root
   sudo profile doctor                       what this host lacks
   sudo profile history --store ships.db     what the sampler stored, over time
+  profile catalogue ram                     one fix, with its commands
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but incomplete.";
 
@@ -60,6 +63,12 @@ enum Command {
     Sampler(SamplerArgs),
     /// Shows what the sampler stored: tables, a chart, and where time went.
     History(HistoryArgs),
+    /// Prints every fix: what, why, how its gain is computed, risk and source.
+    Catalogue(catalogue::CatalogueArgs),
+    /// Prints completions for a shell.
+    Completions(completions::CompletionsArgs),
+    /// Prints the manual page, or writes one for each command.
+    Man(completions::ManArgs),
 }
 
 /// The deep dive.
@@ -209,6 +218,9 @@ pub fn main() -> ExitCode {
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Sampler(arguments)) => sampler::run(&arguments),
         Some(Command::History(arguments)) => history::run(&arguments),
+        Some(Command::Catalogue(arguments)) => catalogue::run(&arguments),
+        Some(Command::Completions(arguments)) => completions::completions(&arguments),
+        Some(Command::Man(arguments)) => completions::man(&arguments),
     };
     match result {
         Ok(status) => ExitCode::from(status),

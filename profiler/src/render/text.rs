@@ -217,45 +217,43 @@ fn thread_name(thread: &ThreadBudget) -> String {
 
 fn fixes(page: &mut Page, report: &Report) {
     page.blank();
-    let (mut help, mut other): (Vec<&Fix>, Vec<&Fix>) = report
-        .fixes
-        .iter()
-        .partition(|fix| fix.gain_ratio.is_some());
-    if matches!(
+    let (help, other): (Vec<&Fix>, Vec<&Fix>) =
+        report.fixes.iter().partition(|fix| fix.recommended);
+    let healthy = matches!(
         report.verdict.kind,
         VerdictKind::Healthy | VerdictKind::TooFewEvents | VerdictKind::NotUp
-    ) {
-        page.line("WHAT TO CHANGE   nothing");
-        other.append(&mut help);
-    } else if help.is_empty() {
-        page.line("WHAT TO CHANGE   nothing that this capture gives a reason for");
-    } else {
-        page.line(&format!(
+    );
+    match (help.is_empty(), healthy) {
+        (true, true) => page.line("WHAT TO CHANGE   nothing"),
+        (true, false) => page.line("WHAT TO CHANGE   nothing that this capture gives a reason for"),
+        (false, _) => page.line(&format!(
             "{:<42}{:>20}{:>10}{:>8}",
             "WHAT TO CHANGE FIRST", "could remove", "restart", "risk"
-        ));
+        )),
     }
     for (i, fix) in help.iter().enumerate() {
         fix_lines(page, i + 1, fix);
     }
-    // What is so already needs no reason here; JSON has them all.
-    let (already, other): (Vec<&Fix>, Vec<&Fix>) = other
-        .into_iter()
-        .partition(|fix| fix.assessment.answer == Answer::AlreadySo);
-    if !already.is_empty() {
-        let ids: Vec<&str> = already.iter().map(|fix| fix.id).collect();
-        page.wrapped("  already so   ", &ids.join(", "));
-    }
-    for fix in other {
+    for fix in &other {
         let word = match fix.assessment.answer {
-            Answer::AlreadySo => "already so",
             Answer::WouldHarm => "would harm",
             Answer::CannotTell => "cannot tell",
-            Answer::NoEvidence => "no help here",
             Answer::WouldHelp(_) => "no need now",
+            Answer::AlreadySo | Answer::NoEvidence => continue,
         };
         let start = format!("  {word:<12} {:<12} ", fix.id);
         page.hanging(&start, start.chars().count(), &fix.assessment.reason);
+    }
+    // These need no reason here; JSON has them all.
+    for (word, answer) in [
+        ("already so", Answer::AlreadySo),
+        ("no help here", Answer::NoEvidence),
+    ] {
+        let of = other.iter().filter(|fix| fix.assessment.answer == answer);
+        let ids: Vec<&str> = of.map(|fix| fix.id).collect();
+        if !ids.is_empty() {
+            page.wrapped(&format!("  {word:<12} "), &ids.join(", "));
+        }
     }
 }
 
@@ -267,6 +265,7 @@ fn fix_lines(page: &mut Page, number: usize, fix: &Fix) {
         (Answer::WouldHelp(Gain::Datagrams { .. }), Some((low, high))) => {
             format!("{} of losses", percent_range(low, high))
         }
+        (Answer::WouldHelp(Gain::Finding { id }), _) => format!("finding {id}"),
         _ => String::new(),
     };
     page.line(&format!(

@@ -71,7 +71,7 @@ pub fn report(capture: &Capture) -> Report {
         basis: sentence::BASIS.to_owned(),
         busy_ns: attribution.busy_ns(),
         not_the_cause: sentence::not_the_cause(kind, cause, &facts),
-        fixes: recommend(&situation, kind),
+        fixes: recommend(&situation, kind, &findings),
         threads: summaries
             .threads
             .iter()

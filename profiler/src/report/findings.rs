@@ -113,7 +113,7 @@ fn io_errors(summaries: &Summaries) -> Option<Finding> {
 
 /// Share of `vm.max_map_count` from which on it is worth knowing, and severe. At the limit the next page
 /// that becomes dirty ends the ship ("loom: fault mprotect: Out of memory").
-const MANY_MAPPINGS_RATIO: f64 = 0.5;
+pub const MANY_MAPPINGS_RATIO: f64 = 0.5;
 const SEVERELY_MANY_MAPPINGS_RATIO: f64 = 0.8;
 
 fn many_mappings(summaries: &Summaries) -> Option<Finding> {

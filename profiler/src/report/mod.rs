@@ -7,6 +7,7 @@ mod sentence;
 pub mod units;
 
 pub use build::report;
+pub use findings::MANY_MAPPINGS_RATIO;
 
 use serde::Serialize;
 

@@ -1,0 +1,119 @@
+//! How readily the kernel swaps memory of programs out instead of dropping pages of files.
+
+use super::{
+    Answer, Assessment, Entry, Gain, Restart, Risk, Situation, memory_version, shell_quote, sysctl,
+};
+use crate::attribute::{Cause, Leaf};
+use crate::host::cgroup::Version;
+use crate::report::units::duration;
+
+/// The value that the field advises.
+const PROPOSED: u64 = 10;
+/// A file of our own: others may be there already.
+const KEPT_IN: &str = "/etc/sysctl.d/90-profile-ship-swap.conf";
+
+/// The entry.
+pub const ENTRY: Entry = Entry {
+    id: "swappiness",
+    title: "swap the ship out less readily",
+    cause: Cause::Memory,
+    shrinks: &[Leaf::SwapIn],
+    why: "Pages of the loom that changed since the last snapshot are swapped out, and an event that \
+          needs one waits for it. Without any swap there is no such wait, but a host that is too \
+          small for its ships then kills one of them instead of being slow.",
+    gain: "At most all of the time in which the ship's threads waited for pages from swap; at least \
+           nothing, because what does not fit is swapped whatever the setting.",
+    restart: Restart::None,
+    risk: Risk::Medium,
+    source: "Linux Documentation/admin-guide/sysctl/vm.rst (swappiness), and cgroup-v1/memory.rst: \
+             there each group has its own",
+    apply: &[
+        "sysctl -w vm.swappiness=10",
+        "printf 'vm.swappiness=10\\n' > /etc/sysctl.d/90-profile-ship-swap.conf",
+    ],
+    undo: &[
+        "sysctl -w vm.swappiness=OLD",
+        "rm /etc/sysctl.d/90-profile-ship-swap.conf",
+    ],
+    assess,
+};
+
+fn assess(situation: &Situation<'_>) -> Assessment {
+    let meta = situation.meta();
+    let value: Option<u64> = sysctl(meta, "vm.swappiness").and_then(|text| text.parse().ok());
+    let current = value.map(|value| format!("vm.swappiness {value}"));
+    let proposed = format!("vm.swappiness {PROPOSED}");
+    let without = |answer, reason: String| {
+        Assessment::without_change(answer, current.clone(), &proposed, reason)
+    };
+    let memory = meta.host.kernel.memory.known();
+    if memory.is_some_and(|memory| memory.swap_total_bytes == 0) {
+        return without(Answer::AlreadySo, "there is no swap".to_owned());
+    }
+    let Some(value) = value else {
+        return without(Answer::CannotTell, "the setting is not known".to_owned());
+    };
+    if value <= PROPOSED {
+        return without(Answer::AlreadySo, format!("it is {value}"));
+    }
+    let swap_in_ns = situation.attribution.leaf_ns(Leaf::SwapIn);
+    if swap_in_ns == 0 {
+        let reason = "the ship waited for no page from swap";
+        return without(Answer::NoEvidence, reason.to_owned());
+    }
+    let waited = format!("{} for pages from swap", duration(swap_in_ns));
+    let evicted_ns = situation.attribution.leaf_ns(Leaf::PageInAfterEviction);
+    if evicted_ns >= swap_in_ns {
+        // It is a balance between the two: what is not swapped out is dropped and read again.
+        let reason = format!(
+            "{waited}, but {} for evicted pages of files, which would be evicted more",
+            duration(evicted_ns)
+        );
+        return without(Answer::WouldHarm, reason);
+    }
+    let mut apply = vec![
+        format!("sysctl -w vm.swappiness={PROPOSED}"),
+        format!("printf 'vm.swappiness={PROPOSED}\\n' > {KEPT_IN}"),
+    ];
+    let mut undo = vec![
+        format!("sysctl -w vm.swappiness={value}"),
+        format!("rm {KEPT_IN}"),
+    ];
+    if let Some(file) = group_file(situation) {
+        apply.push(format!("echo {PROPOSED} > {file}"));
+        // What a group begins with is its parent's, in the end the machine's.
+        undo.push(format!("echo {value} > {file}"));
+    }
+    Assessment {
+        answer: Answer::WouldHelp(Gain::StalledTime {
+            low_ns: 0,
+            high_ns: swap_in_ns,
+        }),
+        current,
+        proposed,
+        reason: format!(
+            "{waited}; do not go without swap on a small host: what is slow now would be an OOM kill"
+        ),
+        apply,
+        undo,
+        restart: None,
+    }
+}
+
+/// In v1 each group but the root has its own setting, and the machine's does not count for it.
+fn group_file(situation: &Situation<'_>) -> Option<String> {
+    let meta = situation.meta();
+    if memory_version(meta) != Version::V1 {
+        return None;
+    }
+    let group = meta
+        .ship
+        .cgroups
+        .known()?
+        .get("memory")?
+        .display()
+        .to_string();
+    let group = group.trim_start_matches('/');
+    (!group.is_empty())
+        .then(|| shell_quote(&format!("/sys/fs/cgroup/memory/{group}/memory.swappiness")))
+}

@@ -1,0 +1,298 @@
+//! Each entry on a recorded capture of a quiet ship, with one thing changed.
+
+use std::io::Cursor;
+
+use super::*;
+use crate::aggregate::aggregate;
+use crate::attribute::{Part, attribute};
+use crate::capture::file;
+use crate::host::Reading;
+use crate::host::cgroup::MemoryLimit;
+use crate::model::NS_PER_S;
+
+const HEALTHY: &[u8] = include_bytes!("../../tests/fixtures/healthy.capture");
+
+fn entry(id: &str) -> &'static Entry {
+    ENTRIES.iter().find(|entry| entry.id == id).unwrap()
+}
+
+/// Asks an entry, with `leaves` in seconds put into the attribution.
+fn ask(id: &str, leaves: &[(Leaf, u64)], change: impl FnOnce(&mut Capture)) -> Assessment {
+    let mut capture = file::read(&mut Cursor::new(HEALTHY)).unwrap();
+    change(&mut capture);
+    let summaries = aggregate(&capture);
+    let mut attribution = attribute(&capture, &summaries);
+    for (leaf, seconds) in leaves {
+        let part = Part {
+            total_ns: seconds * NS_PER_S,
+            ..Part::default()
+        };
+        attribution.parts.insert(*leaf, part);
+    }
+    let situation = Situation {
+        capture: &capture,
+        summaries: &summaries,
+        attribution: &attribution,
+    };
+    (entry(id).assess)(&situation)
+}
+
+fn stalled(low_s: f64, high_s: f64) -> Answer {
+    let ns = |seconds: f64| (seconds * NS_PER_S as f64) as u64;
+    Answer::WouldHelp(Gain::StalledTime {
+        low_ns: ns(low_s),
+        high_ns: ns(high_s),
+    })
+}
+
+fn mappings(capture: &mut Capture, count: u64) {
+    let mars = capture.meta.ship.mars.as_ref().unwrap().tgid;
+    capture.meta.mappings.get_mut(&mars).unwrap().count = count;
+}
+
+fn with_swap(capture: &mut Capture) {
+    let Reading::Known(memory) = &mut capture.meta.host.kernel.memory else {
+        panic!("the fixture knows its memory");
+    };
+    memory.swap_total_bytes = 1 << 30;
+}
+
+fn set_sysctl(capture: &mut Capture, name: &str, value: &str) {
+    let value = Reading::Known(value.to_owned());
+    let sysctls = &mut capture.meta.host.kernel.sysctls;
+    sysctls.insert(name.to_owned(), value);
+}
+
+/// The group hits a limit of 1 GiB 7 times; `v2` takes its v1 memory hierarchy away.
+fn limited(capture: &mut Capture, v2: bool) {
+    let meta = &mut capture.meta;
+    let limit = |group: &str, gib: u64, used: u64| MemoryLimit {
+        group: group.into(),
+        limit_bytes: gib << 30,
+        used_bytes: Reading::Known(used << 30),
+    };
+    meta.host.cgroup.memory_limits =
+        Reading::Known(vec![limit("/a b/ship", 1, 1), limit("/a b", 8, 2)]);
+    for (counters, hits) in [(&mut meta.counters_start, 3), (&mut meta.counters_end, 10)] {
+        let Reading::Known(memory) = &mut counters.group_memory else {
+            panic!("the fixture knows its group");
+        };
+        memory.limit_hits_total = Some(hits);
+    }
+    let Reading::Known(groups) = &mut meta.ship.cgroups else {
+        panic!("the fixture knows its groups");
+    };
+    if v2 {
+        groups.remove("memory");
+    }
+}
+
+#[test]
+fn ids_are_unique_sorted_and_plain() {
+    let ids: Vec<&str> = ENTRIES.iter().map(|entry| entry.id).collect();
+    let mut sorted = ids.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(ids, sorted);
+    assert!(
+        ids.iter()
+            .all(|id| id.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
+    );
+}
+
+#[test]
+fn every_entry_says_all_of_itself() {
+    for entry in ENTRIES {
+        for text in [entry.title, entry.why, entry.gain, entry.source] {
+            assert!(!text.is_empty() && !text.contains("  "), "{}", entry.id);
+        }
+        assert_eq!(
+            entry.apply.is_empty(),
+            entry.undo.is_empty(),
+            "{}",
+            entry.id
+        );
+        for leaf in entry.shrinks {
+            assert_eq!(leaf.cause(), entry.cause, "{}", entry.id);
+        }
+    }
+}
+
+#[test]
+fn quoted_words_stay_one_word() {
+    assert_eq!(
+        shell_quote("/sys/fs/cgroup/a.slice"),
+        "/sys/fs/cgroup/a.slice"
+    );
+    assert_eq!(shell_quote("a b; rm -rf 'x'"), r"'a b; rm -rf '\''x'\'''");
+    assert_eq!(shell_quote(""), "''");
+}
+
+#[test]
+fn bbr_is_never_advised() {
+    let found = ask("bbr", &[], |_| {});
+    assert_eq!(found.answer, Answer::NoEvidence);
+    assert_eq!(found.current.as_deref(), Some("bbr"));
+    assert!(found.reason.contains("UDP") && found.apply.is_empty());
+}
+
+#[test]
+fn mappings_are_a_reason_from_half_of_the_limit_on() {
+    let at = |count| ask("max-map-count", &[], |capture| mappings(capture, count));
+    assert_eq!(at(32_764).answer, Answer::NoEvidence);
+    let near = at(32_765);
+    assert_eq!(
+        near.answer,
+        Answer::WouldHelp(Gain::Finding { id: "map-count" })
+    );
+    assert!(near.reason.contains("32,765") && near.reason.contains("65,530"));
+    assert_eq!(near.apply[0], "sysctl -w vm.max_map_count=262144");
+    assert!(near.undo[0].starts_with("sysctl -w vm.max_map_count=65530"));
+    // The finding that it names is there from the same number on.
+    let mut capture = file::read(&mut Cursor::new(HEALTHY)).unwrap();
+    mappings(&mut capture, 32_765);
+    let report = crate::report::report(&capture);
+    assert!(
+        report
+            .findings
+            .iter()
+            .any(|finding| finding.id == "map-count")
+    );
+    assert!(report.fixes[0].recommended && report.fixes[0].id == "max-map-count");
+    // A healthy ship is told so, and still what will end it.
+    let text = crate::render::text::render(&report);
+    assert!(text.contains("VERDICT  Nothing is wrong"), "{text}");
+    assert!(text.contains("1 max-map-count"), "{text}");
+    assert!(text.contains("  finding map-count "), "{text}");
+}
+
+#[test]
+fn the_limit_of_mappings_is_never_lowered() {
+    let at = |count, limit: &str| {
+        ask("max-map-count", &[], |capture| {
+            mappings(capture, count);
+            set_sysctl(capture, "vm.max_map_count", limit);
+        })
+    };
+    assert_eq!(at(100, "1048576").answer, Answer::AlreadySo);
+    let large = at(600_000, "1048576");
+    assert_eq!(large.apply[0], "sysctl -w vm.max_map_count=2097152");
+    let most = at(2_000_000_000, "2147483647");
+    assert_eq!((most.answer, most.apply.len()), (Answer::NoEvidence, 0));
+}
+
+#[test]
+fn severe_mappings_come_before_every_stall() {
+    let disk = include_bytes!("../../tests/fixtures/disk.capture");
+    let order = |count| {
+        let mut capture = file::read(&mut Cursor::new(disk.as_slice())).unwrap();
+        mappings(&mut capture, count);
+        let report = crate::report::report(&capture);
+        let recommended = report.fixes.iter().filter(|fix| fix.recommended);
+        recommended.map(|fix| fix.id).collect::<Vec<_>>()
+    };
+    assert_eq!(order(60_000), ["max-map-count", "io-limit"]);
+    assert_eq!(order(40_000), ["io-limit", "max-map-count"]);
+    assert_eq!(order(400), ["io-limit"]);
+}
+
+#[test]
+fn swappiness_needs_swap_ins_that_cost_time() {
+    let ask = |leaves: &[_], value: &str| {
+        ask("swappiness", leaves, |capture| {
+            with_swap(capture);
+            set_sysctl(capture, "vm.swappiness", value);
+        })
+    };
+    assert_eq!(ask(&[], "60").answer, Answer::NoEvidence);
+    assert_eq!(ask(&[(Leaf::SwapIn, 2)], "10").answer, Answer::AlreadySo);
+    let found = ask(&[(Leaf::SwapIn, 2)], "60");
+    assert_eq!(found.answer, stalled(0.0, 2.0));
+    assert!(found.reason.contains("2.00 s") && found.reason.contains("OOM"));
+    assert_eq!(found.undo[0], "sysctl -w vm.swappiness=60");
+    // The fixture's memory group is of v1 and not the root: it has a setting of its own.
+    assert!(found.apply[2].ends_with("/memory.swappiness"));
+    let balance = ask(&[(Leaf::SwapIn, 2), (Leaf::PageInAfterEviction, 3)], "60");
+    assert_eq!(balance.answer, Answer::WouldHarm);
+}
+
+#[test]
+fn swappiness_is_settled_where_there_is_no_swap() {
+    let found = ask("swappiness", &[(Leaf::SwapIn, 2)], |_| {});
+    assert_eq!(found.answer, Answer::AlreadySo);
+}
+
+#[test]
+fn memory_of_a_group_is_raised_where_its_limit_was_hit() {
+    let leaves = [(Leaf::PageInAfterEviction, 2), (Leaf::Compaction, 1)];
+    let found = ask("ram", &leaves, |capture| limited(capture, true));
+    assert_eq!(found.answer, stalled(2.0, 3.0));
+    assert_eq!(found.restart, Some(Restart::None));
+    assert_eq!(found.current.as_deref(), Some("1.0 GiB in /a b/ship"));
+    assert!(found.reason.contains("7 times"), "{}", found.reason);
+    let (old, new) = (1_u64 << 30, (3_u64 << 29) + 4096);
+    assert_eq!(
+        found.apply[0],
+        format!(
+            "for f in '/sys/fs/cgroup/a b/ship'/memory.max '/sys/fs/cgroup/a b/ship'/memory.high; \
+             do [ \"$(cat \"$f\")\" = {old} ] && echo {new} > \"$f\"; done"
+        )
+    );
+    assert!(found.undo[0].contains(&format!("= {new} ] && echo {old} >")));
+    let v1 = ask("ram", &leaves, |capture| limited(capture, false));
+    assert_eq!(
+        v1.undo[0],
+        format!("echo {old} > '/sys/fs/cgroup/memory/a b/ship/memory.limit_in_bytes'")
+    );
+}
+
+#[test]
+fn ram_needs_a_stall_and_memory_that_is_short() {
+    assert_eq!(ask("ram", &[], |_| {}).answer, Answer::NoEvidence);
+    let swapped = [(Leaf::SwapIn, 2)];
+    let plenty = ask("ram", &swapped, |_| {});
+    assert_eq!(plenty.answer, Answer::NoEvidence);
+    assert!(plenty.reason.contains("not short"));
+    let short = ask("ram", &swapped, |capture| {
+        if let Reading::Known(memory) = &mut capture.meta.host.kernel.memory {
+            memory.available_bytes = Some(1 << 20);
+        }
+    });
+    assert_eq!(short.answer, stalled(2.0, 2.0));
+    assert_eq!(
+        (short.restart, short.proposed.as_str()),
+        (None, "1 GiB more, at least")
+    );
+}
+
+#[test]
+fn rarer_snapshots_save_what_the_interval_says() {
+    let at = |seconds, leaves: &[_], count| {
+        ask("snap-time", leaves, |capture| {
+            capture.meta.ship.config.as_mut().unwrap().snap_time_s = seconds;
+            mappings(capture, count);
+        })
+    };
+    let snapshot = [(Leaf::Snapshot, 30)];
+    assert_eq!(at(Some(120), &[], 40).answer, Answer::NoEvidence);
+    assert_eq!(at(Some(3600), &snapshot, 40).answer, Answer::AlreadySo);
+    let found = at(Some(120), &snapshot, 40);
+    assert_eq!(found.answer, stalled(14.5, 29.0));
+    assert_eq!(found.undo, ["restart the ship with --snap-time 2"]);
+    let default = at(None, &snapshot, 40);
+    assert_eq!(default.answer, stalled(14.5, 29.0));
+    assert_eq!(default.undo, ["restart the ship without --snap-time"]);
+    // It must not work against the other entries.
+    assert_eq!(at(Some(120), &snapshot, 40_000).answer, Answer::WouldHarm);
+    let short = [(Leaf::Snapshot, 30), (Leaf::SwapIn, 31)];
+    assert_eq!(at(Some(120), &short, 40).answer, Answer::WouldHarm);
+}
+
+#[test]
+fn up_to_vere_3_5_the_interval_is_not_known() {
+    let found = ask("snap-time", &[(Leaf::Snapshot, 30)], |capture| {
+        capture.meta.ship.generation = crate::ship::Generation::Serf;
+        capture.meta.ship.config.as_mut().unwrap().snap_time_s = None;
+    });
+    assert_eq!(found.answer, Answer::CannotTell);
+}
