@@ -48,10 +48,11 @@ fn object() -> Result<PathBuf, String> {
 fn compare(workspace: &Path, recorded: &Path) -> Result<(), String> {
     for package in source_hash::PACKAGES {
         for input in source_hash::INPUTS {
-            println!(
-                "cargo::rerun-if-changed={}",
-                workspace.join(package).join(input).display()
-            );
+            let path = workspace.join(package).join(input);
+            // Of a path that is not there cargo thinks that it always changes.
+            if path.exists() {
+                println!("cargo::rerun-if-changed={}", path.display());
+            }
         }
     }
     let current = source_hash::source_hash(workspace)

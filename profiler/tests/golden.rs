@@ -88,6 +88,51 @@ fn the_readme_shows_a_real_screen() {
     );
 }
 
+fn healthy() -> Capture {
+    let (_, bytes) = captures()
+        .into_iter()
+        .find(|(name, _)| name == "healthy")
+        .expect("a healthy ship");
+    read(&bytes).expect("a capture")
+}
+
+#[test]
+fn what_could_not_be_attached_is_named_and_never_zero() {
+    let mut capture = healthy();
+    let lost = "udp_fail_queue_rcv_skb";
+    let probe = capture
+        .meta
+        .probes
+        .iter_mut()
+        .find(|probe| probe.name == lost);
+    probe.expect("a probe").error = Some("this kernel has no such tracepoint".to_owned());
+    let report = report(&capture);
+    let named = |line: &String| line.starts_with("not measured: ") && line.contains(lost);
+    assert!(
+        report.incomplete.iter().any(named),
+        "{:?}",
+        report.incomplete
+    );
+    assert_eq!(report.udp.as_ref().and_then(|udp| udp.dropped), None);
+    let not_the_cause = report.not_the_cause.join(" ");
+    assert!(!not_the_cause.contains("lost datagrams"), "{not_the_cause}");
+    assert!(text::render(&report).contains("INCOMPLETE  not measured: "));
+}
+
+#[test]
+fn a_ship_that_is_not_up_is_never_called_healthy() {
+    let mut down = healthy();
+    down.meta.ship.mars = None;
+    let mut booting = healthy();
+    booting.meta.ship.booting = true;
+    for (capture, words) in [(down, "no Nock process"), (booting, "is booting")] {
+        let report = report(&capture);
+        let sentence = &report.verdict.sentence;
+        assert!(sentence.contains(words), "{sentence}");
+        assert!(!text::render(&report).contains("Nothing is wrong"));
+    }
+}
+
 #[test]
 fn the_same_capture_gives_the_same_bytes() {
     for (name, bytes) in captures() {
@@ -132,7 +177,9 @@ fn shares_sum_to_the_busy_time_and_parts_to_their_cause() {
 #[test]
 fn the_text_fits_the_screen_except_for_commands() {
     for (name, report) in all_reports() {
-        for line in text::render(&report).lines() {
+        let text = text::render(&report);
+        assert!(text.lines().count() <= 45, "{name} is longer than a screen");
+        for line in text.lines() {
             let command = line.starts_with("    do   ") || line.starts_with("    undo ");
             assert!(command || line.chars().count() <= 80, "{name}: {line}");
         }

@@ -22,8 +22,6 @@ use crate::ship::{Selector, Ship, discover};
 
 /// CPU samples per second: 99 and not 100, so as not to march in step with what runs by the clock.
 const SAMPLE_HZ: u64 = 99;
-/// Ring buffer between the programs and us: 50 ms of it are 160 MB a second.
-const RING_BYTES: u32 = 8 << 20;
 /// What sums, symbols, report and pictures may need beside the records.
 const OTHER_FILES_BYTES: u64 = 32 << 20;
 /// The capture's file.
@@ -51,7 +49,7 @@ pub(super) fn run(arguments: &DeepDive) -> anyhow::Result<u8> {
             recording: true,
             threshold_ns: arguments.threshold_us * 1000,
             sample_hz: SAMPLE_HZ,
-            ring_bytes: RING_BYTES,
+            ring_bytes: arguments.ring_kib.saturating_mul(1024),
             log_level: if arguments.verbose {
                 log::LevelFilter::Debug
             } else {

@@ -98,6 +98,10 @@ struct DeepDive {
     /// Prints what the eBPF programs say of themselves.
     #[arg(short, long)]
     verbose: bool,
+    /// Size of the buffer between the programs and us, in KiB, a power of two: 50 ms of its default are
+    /// 160 MB a second. For tests of losses.
+    #[arg(long, value_name = "KIB", default_value_t = 8192, hide = true)]
+    ring_kib: u32,
 }
 
 /// Sampling mode.

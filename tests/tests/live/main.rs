@@ -10,6 +10,7 @@
 mod captures;
 mod container;
 mod errors;
+mod invariants;
 mod kernel;
 mod lifecycle;
 mod oracles;
