@@ -1,8 +1,8 @@
 //! A faster kind of disk.
 
-use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation};
+use super::{Answer, Assessment, DISK_LEAVES, Entry, Gain, Restart, Risk, Situation};
 use crate::aggregate::block::in_device_ns;
-use crate::attribute::{Cause, Leaf};
+use crate::attribute::Cause;
 use crate::host::block::DeviceClass;
 use crate::model::Histogram;
 use crate::report::units::duration;
@@ -18,12 +18,7 @@ pub const ENTRY: Entry = Entry {
     id: "disk-class",
     title: "move the pier to a local NVMe SSD",
     cause: Cause::Disk,
-    shrinks: &[
-        Leaf::LogCommit,
-        Leaf::Snapshot,
-        Leaf::PageIn,
-        Leaf::OtherFile,
-    ],
+    shrinks: DISK_LEAVES,
     why: "Every batch of events waits for two durable writes, and a disk decides how long these \
           take.",
     gain: "At least what the device itself took, at the pace of an SSD (2 ms a sync); at most \

@@ -1,7 +1,7 @@
 //! A limit on the ship's I/O that its control group sets.
 
-use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation, shell_quote};
-use crate::attribute::{Cause, Leaf};
+use super::{Answer, Assessment, DISK_LEAVES, Entry, Gain, Restart, Risk, Situation, shell_quote};
+use crate::attribute::Cause;
 use crate::host::block::Backing;
 use crate::host::cgroup::{IoLimit, Version};
 use crate::model::Meta;
@@ -12,12 +12,7 @@ pub const ENTRY: Entry = Entry {
     id: "io-limit",
     title: "raise the I/O limit of the ship's control group",
     cause: Cause::Disk,
-    shrinks: &[
-        Leaf::LogCommit,
-        Leaf::Snapshot,
-        Leaf::PageIn,
-        Leaf::OtherFile,
-    ],
+    shrinks: DISK_LEAVES,
     why: "What exceeds the I/O limit of a control group waits, however quick the disk is.",
     gain: "At most all time blocked on the disk; how quick it is behind the limit cannot be \
            seen, so at least nothing.",

@@ -1,7 +1,7 @@
 //! Another I/O scheduler.
 
-use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation, shell_quote};
-use crate::attribute::{Cause, Leaf, ratio};
+use super::{Answer, Assessment, DISK_LEAVES, Entry, Gain, Restart, Risk, Situation, shell_quote};
+use crate::attribute::{Cause, ratio};
 use crate::host::block::{BlockDevice, DeviceClass};
 use crate::model::sum;
 use crate::report::units::percent;
@@ -14,12 +14,7 @@ pub const ENTRY: Entry = Entry {
     id: "io-scheduler",
     title: "use the I/O scheduler that fits the disk",
     cause: Cause::Disk,
-    shrinks: &[
-        Leaf::LogCommit,
-        Leaf::Snapshot,
-        Leaf::PageIn,
-        Leaf::OtherFile,
-    ],
+    shrinks: DISK_LEAVES,
     why: "A scheduler that does not fit the disk keeps requests in its queue for nothing.",
     gain: "At most the disk's stalled time by the share that the ship's I/O spent between \
            queueing and issue; at least nothing.",

@@ -200,6 +200,14 @@ impl Assessment {
     }
 }
 
+/// What a quicker or less limited disk can shrink.
+const DISK_LEAVES: &[Leaf] = &[
+    Leaf::LogCommit,
+    Leaf::Snapshot,
+    Leaf::PageIn,
+    Leaf::OtherFile,
+];
+
 /// All fixes, in the order of their names.
 pub const ENTRIES: &[Entry] = &[
     bbr::ENTRY,

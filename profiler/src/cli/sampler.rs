@@ -180,16 +180,7 @@ impl Sampler<'_> {
     fn begin(&mut self, ship: Ship) -> anyhow::Result<()> {
         let number = self.next_ship;
         self.next_ship += 1;
-        for tgid in ship.tgids() {
-            self.probes.watch_process(tgid, number)?;
-        }
-        if let (Some(netns), Some(ports)) =
-            (ship.network_namespace_inode.known(), ship.udp_ports.known())
-        {
-            for port in ports {
-                self.probes.watch_socket(*netns as u32, *port)?;
-            }
-        }
+        session::watch(&mut self.probes, &ship, number)?;
         let totals = self.read(now_ktime_ns())?;
         let sampled = self.opening(ship, number, totals);
         self.ships.insert(sampled.ship.king.tgid, sampled);
@@ -222,11 +213,12 @@ impl Sampler<'_> {
 
     /// Ends the window of every ship, and begins the next.
     fn end_all(&mut self, ended: EndReason) -> anyhow::Result<()> {
+        let losses = self.losses_since()?;
         for king in self.ships.keys().copied().collect::<Vec<_>>() {
             let Some(sampled) = self.ships.remove(&king) else {
                 continue;
             };
-            let (ship, number, totals) = self.end(sampled, ended)?;
+            let (ship, number, totals) = self.end(sampled, ended, losses.clone())?;
             if ended == EndReason::TimeIsUp {
                 let sampled = self.opening(ship, number, totals);
                 self.ships.insert(king, sampled);
@@ -243,10 +235,15 @@ impl Sampler<'_> {
             .filter(|(_, sampled)| !sampled.ship.king.still_runs(self.roots))
             .map(|(king, _)| *king)
             .collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        // Told again at the next end of all: what is lost may have been any ship's.
+        let losses = self.losses_now()?;
         for king in gone {
             if let Some(sampled) = self.ships.remove(&king) {
                 let tgids = sampled.ship.tgids();
-                self.end(sampled, EndReason::ShipExited)?;
+                self.end(sampled, EndReason::ShipExited, losses.clone())?;
                 for tgid in tgids {
                     self.probes.unwatch_process(tgid)?;
                 }
@@ -266,7 +263,12 @@ impl Sampler<'_> {
     }
 
     /// Ends one window and stores it. Gives back what the next begins with.
-    fn end(&mut self, sampled: Sampled, ended: EndReason) -> anyhow::Result<(Ship, u32, Totals)> {
+    fn end(
+        &mut self,
+        sampled: Sampled,
+        ended: EndReason,
+        losses: Losses,
+    ) -> anyhow::Result<(Ship, u32, Totals)> {
         let end_ktime_ns = now_ktime_ns();
         let totals = self.read(end_ktime_ns)?;
         let end_unix_ns = session::unix_ns();
@@ -284,7 +286,6 @@ impl Sampler<'_> {
         let duration_ns = end_ktime_ns.saturating_sub(sampled.start_ktime_ns);
         let clock_step_ns =
             i128::from(end_unix_ns) - i128::from(sampled.start_unix_ns) - i128::from(duration_ns);
-        let losses = self.losses_since()?;
         let capture = Capture {
             totals: of_ship(since, &tgids, &sampled.ship),
             events: Vec::new(),
@@ -355,19 +356,30 @@ impl Sampler<'_> {
         Ok(())
     }
 
-    /// The programs' losses since this was last asked.
-    fn losses_since(&mut self) -> anyhow::Result<Losses> {
-        let now = self.probes.losses()?;
+    /// The programs' losses since the last windows of all ships ended.
+    fn losses_now(&self) -> anyhow::Result<Losses> {
         let before = |i: usize| self.losses.get(i).copied().unwrap_or(0);
-        let kernel = now.iter().enumerate();
-        let kernel = kernel
-            .map(|(i, count)| count.saturating_sub(before(i)))
-            .collect();
-        self.losses = now;
+        let now = self.probes.losses()?;
+        let since = now
+            .iter()
+            .enumerate()
+            .map(|(i, count)| count.saturating_sub(before(i)));
         Ok(Losses {
-            kernel,
+            kernel: since.collect(),
             malformed_records: 0,
         })
+    }
+
+    /// The same, and they end now.
+    fn losses_since(&mut self) -> anyhow::Result<Losses> {
+        let losses = self.losses_now()?;
+        for (i, lost) in losses.kernel.iter().enumerate() {
+            match self.losses.get_mut(i) {
+                Some(told) => *told += lost,
+                None => self.losses.push(*lost),
+            }
+        }
+        Ok(losses)
     }
 
     /// Threads that have ended make room for others.

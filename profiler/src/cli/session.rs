@@ -169,8 +169,8 @@ pub fn run(
 ) -> Result<Taken, SessionError> {
     let mut probes = Probes::attach(&options.probes)?;
     let mut executables = Executables::default();
+    watch(&mut probes, &ship, 0)?;
     for tgid in ship.tgids() {
-        probes.watch_process(tgid, 0)?;
         open_code(roots, &mut executables, tgid);
     }
     let tids: Vec<u32> = ship
@@ -179,14 +179,6 @@ pub fn run(
         .flat_map(|&tgid| thread_ids(roots, tgid))
         .collect();
     probes.watch_faults(&tids);
-    if let (Some(netns), Some(ports)) =
-        (ship.network_namespace_inode.known(), ship.udp_ports.known())
-    {
-        for port in ports {
-            // Inode numbers of namespaces fit 32 bits (`ns_common.inum`).
-            probes.watch_socket(*netns as u32, *port)?;
-        }
-    }
     // Without it the report says that its own cost was not measured.
     let run_time_counting = aya::sys::enable_stats(aya::sys::Stats::RunTime).ok();
     privileges::give_up(sudo_caller)?;
@@ -206,6 +198,25 @@ pub fn run(
         terminate,
     };
     runtime.block_on(session.capture(run_time_counting, progress))
+}
+
+/// Watches a ship's processes and sockets. `number` tells it from others.
+///
+/// # Errors
+/// If the kernel refuses a map update.
+pub fn watch(probes: &mut Probes, ship: &Ship, number: u32) -> Result<(), ProbeError> {
+    for tgid in ship.tgids() {
+        probes.watch_process(tgid, number)?;
+    }
+    if let (Some(netns), Some(ports)) =
+        (ship.network_namespace_inode.known(), ship.udp_ports.known())
+    {
+        for port in ports {
+            // Inode numbers of namespaces fit 32 bits (`ns_common.inum`).
+            probes.watch_socket(*netns as u32, *port)?;
+        }
+    }
+    Ok(())
 }
 
 struct Session<'a> {

@@ -22,18 +22,23 @@ fn eager_ship() -> ShipInMemory {
     })
 }
 
+/// A deep dive that records every wait.
+fn every_wait(ship: &ShipInMemory, seconds: u64) -> Profile {
+    let profile = Profile::deep_dive(ship.ship.pier(), seconds).json();
+    profile.arg("--threshold-us").arg("1")
+}
+
 #[test]
 fn records_that_do_not_fit_are_counted_and_said_first() {
     let Some(_live) = gate::need_bpf() else {
         return;
     };
     let ship = eager_ship();
-    let small = ["--ring-kib", "4", "--threshold-us", "1"];
-    let profile = Profile::deep_dive(ship.ship.pier(), 3).json();
-    let profile = small
-        .iter()
-        .fold(profile, |profile, word| profile.arg(word));
-    let outcome = profile.run().unwrap();
+    let outcome = every_wait(&ship, 3)
+        .arg("--ring-kib")
+        .arg("4")
+        .run()
+        .unwrap();
     assert_eq!(outcome.code(), Some(INCOMPLETE), "{}", outcome.stderr);
     // Budgets close all the same: their sums are in the kernel.
     let report = Report::of(&outcome);
@@ -55,12 +60,11 @@ fn a_capture_ends_at_its_size_limit() {
         return;
     };
     let ship = eager_ship();
-    let profile = Profile::deep_dive(ship.ship.pier(), 120).json();
-    let small = ["--max-size", "1", "--threshold-us", "1"];
-    let profile = small
-        .iter()
-        .fold(profile, |profile, word| profile.arg(word));
-    let outcome = profile.run().unwrap();
+    let outcome = every_wait(&ship, 120)
+        .arg("--max-size")
+        .arg("1")
+        .run()
+        .unwrap();
     assert_eq!(outcome.code(), Some(INCOMPLETE), "{}", outcome.stderr);
     let report = Report::of(&outcome);
     assert_eq!(report.0["window"]["ended"], "size_limit");
