@@ -17,6 +17,7 @@ pub mod offsets;
 pub mod record;
 pub mod sched;
 pub mod ship;
+pub mod snapshot;
 pub mod udp;
 
 /// Length of a task's name in the kernel, its terminating zero included

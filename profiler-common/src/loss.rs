@@ -26,5 +26,10 @@ pub const USER_STACK: u32 = 10;
 /// The ring buffer was full: a major fault is counted, but its place is missing.
 pub const FAULT_RECORD: u32 = 11;
 
+/// A process found no room in `SNAPSHOTS`: its snapshots are not measured.
+pub const SNAPSHOT_SLOT: u32 = 12;
+/// The ring buffer was full: a snapshot is in the sums, but its place in time is missing.
+pub const SNAPSHOT_RECORD: u32 = 13;
+
 /// Number of reasons.
-pub const REASONS: u32 = 12;
+pub const REASONS: u32 = 14;

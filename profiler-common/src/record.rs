@@ -15,6 +15,8 @@ pub const KIND_TASK: u32 = 5;
 
 /// [`crate::memory::FaultRecord`].
 pub const KIND_FAULT: u32 = 6;
+/// [`crate::snapshot::SnapshotRecord`].
+pub const KIND_SNAPSHOT: u32 = 7;
 
 /// Most user frames that a record carries: the kernel's own default limit
 /// (`kernel.perf_event_max_stack`, 127).

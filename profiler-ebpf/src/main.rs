@@ -17,6 +17,7 @@ mod loss;
 mod memory;
 mod sched;
 mod ship;
+mod snapshot;
 mod stack;
 mod udp;
 

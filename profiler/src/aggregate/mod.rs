@@ -4,6 +4,7 @@ pub mod block;
 pub mod cpu_clock;
 pub mod memory;
 pub mod sched;
+pub mod snapshot;
 pub mod stacks;
 pub mod udp;
 
@@ -19,6 +20,8 @@ pub struct Summaries {
     pub block: Vec<block::BlockSummary>,
     /// What memory cost them.
     pub memory: memory::MemorySummary,
+    /// Snapshots; nothing if they were not followed.
+    pub snapshots: Option<snapshot::SnapshotSummary>,
     /// Their datagrams; nothing if no socket was watched.
     pub udp: Option<udp::UdpSummary>,
     /// CPU samples per thread.
@@ -32,6 +35,7 @@ pub fn aggregate(capture: &Capture) -> Summaries {
     Summaries {
         block,
         memory: memory::summarise(capture, &threads),
+        snapshots: snapshot::summarise(capture, &threads),
         udp: udp::summarise(capture),
         samples: cpu_clock::samples_per_thread(&capture.events),
         threads,

@@ -24,6 +24,7 @@ use profiler_common::sched::TASK_RUNNABLE;
 
 use crate::aggregate::Summaries;
 use crate::aggregate::sched::{ThreadSummary, WaitSummary};
+use crate::aggregate::snapshot::SnapshotSummary;
 use crate::model::{Capture, Event, Histogram, Meta};
 use crate::ship::Role;
 use syscall::{WaitClass, classify};
@@ -139,13 +140,14 @@ pub fn attribute(capture: &Capture, summaries: &Summaries) -> Attribution {
         .map(|thread| thread.run_queue_ns)
         .sum();
     let upkeep = computing::shares(capture);
+    let snapshots = summaries.snapshots.as_ref();
     let mut stalls: BTreeMap<Role, (u64, u64)> = BTreeMap::new();
     for thread in threads {
         // The kernel says how long the group was throttled, not which thread: by their waits.
         let share = ratio(thread.run_queue_ns, run_queue_ns);
         let throttled = ((throttled_ns as f64 * share) as u64).min(thread.run_queue_ns);
         let shares = upkeep.get(&thread.thread);
-        let stalled_ns = attribution.add_thread(capture, thread, throttled, shares);
+        let stalled_ns = attribution.add_thread(capture, thread, throttled, shares, snapshots);
         let (of_role_ns, wall_ns) = stalls.entry(thread.role).or_default();
         *of_role_ns += stalled_ns;
         *wall_ns = thread.wall_ns.max(*wall_ns);
@@ -166,10 +168,18 @@ impl Attribution {
         thread: &ThreadSummary,
         throttled_ns: u64,
         shares: Option<&BTreeMap<Leaf, f64>>,
+        snapshots: Option<&SnapshotSummary>,
     ) -> u64 {
         let mut idle_ns = 0;
+        let no_snapshot = snapshots.is_some_and(|snapshots| snapshots.seen() == 0);
         self.wall_ns += thread.accounted_ns();
-        let upkeep_ns = self.add_upkeep(thread, shares);
+        let mut upkeep_ns = self.add_upkeep(thread, shares);
+        if let (Role::Mars, Some(snapshots)) = (thread.role, snapshots) {
+            // Copying and checking pages for a snapshot is not the ship's computing.
+            let ns = snapshots.on_cpu_ns.min(thread.on_cpu_ns - upkeep_ns);
+            self.add(Leaf::Snapshot, ns, None);
+            upkeep_ns += ns;
+        }
         self.add(Leaf::Computing, thread.on_cpu_ns - upkeep_ns, None);
         self.add(
             Leaf::RunQueue,
@@ -186,6 +196,10 @@ impl Attribution {
                 WaitClass::Idle => idle_ns += wait.total_ns,
                 WaitClass::PageIn => {
                     self.add(self.page_ins.leaf(), wait.total_ns, Some(&wait.histogram));
+                }
+                // Its files are written for snapshots alone, but there was none.
+                WaitClass::Leaf(Leaf::Snapshot) if no_snapshot => {
+                    self.add(Leaf::OtherFile, wait.total_ns, Some(&wait.histogram));
                 }
                 WaitClass::Leaf(leaf) => self.add(leaf, wait.total_ns, Some(&wait.histogram)),
             }

@@ -5,15 +5,17 @@ use profiler_common::block::{BioDoneRecord, BioRecord};
 use profiler_common::cpu_clock::SampleRecord;
 use profiler_common::memory::FaultRecord;
 use profiler_common::record::{
-    KIND_BIO, KIND_BIO_DONE, KIND_FAULT, KIND_SAMPLE, KIND_TASK, KIND_WAIT, RecordHeader,
-    StackLengths,
+    KIND_BIO, KIND_BIO_DONE, KIND_FAULT, KIND_SAMPLE, KIND_SNAPSHOT, KIND_TASK, KIND_WAIT,
+    RecordHeader, StackLengths,
 };
 use profiler_common::sched::{TASK_EXITING, TASK_FORKED, TaskRecord, WaitRecord};
+use profiler_common::snapshot::SnapshotRecord;
 use thiserror::Error;
 use zerocopy::FromBytes;
 
 use crate::model::{
-    BioDoneEvent, BioEvent, Event, FaultEvent, SampleEvent, Stack, TaskEvent, ThreadId, WaitEvent,
+    BioDoneEvent, BioEvent, Event, FaultEvent, SampleEvent, SnapshotEvent, Stack, TaskEvent,
+    ThreadId, WaitEvent,
 };
 
 /// Why a record makes no sense.
@@ -47,6 +49,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         KIND_BIO_DONE => bio_done(bytes).map(Event::BioDone),
         KIND_TASK => task(bytes).map(Event::Task),
         KIND_FAULT => fault(bytes).map(Event::Fault),
+        KIND_SNAPSHOT => snapshot(bytes).map(Event::Snapshot),
         kind => Err(DecodeError::Kind(kind)),
     }
 }
@@ -151,6 +154,21 @@ fn fault(bytes: &[u8]) -> Result<FaultEvent, DecodeError> {
         waited_ns: record.waited_ns,
         count: record.count,
         stack: stack(&record.stack, rest)?,
+    })
+}
+
+fn snapshot(bytes: &[u8]) -> Result<SnapshotEvent, DecodeError> {
+    let (record, rest) = take::<SnapshotRecord>(bytes)?;
+    if !rest.is_empty() {
+        return Err(DecodeError::Stack);
+    }
+    if record.start_ktime_ns > record.header.ktime_ns {
+        return Err(DecodeError::Field("start_ktime_ns", record.start_ktime_ns));
+    }
+    Ok(SnapshotEvent {
+        thread: thread(&record.header),
+        start_ktime_ns: record.start_ktime_ns,
+        end_ktime_ns: record.header.ktime_ns,
     })
 }
 

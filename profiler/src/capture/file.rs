@@ -10,6 +10,7 @@ use std::io::{Read, Write};
 
 use profiler_common::block::{BlockKey, BlockTotals};
 use profiler_common::sched::{Thread, WaitKey, Waits};
+use profiler_common::snapshot::SnapshotTotals;
 use profiler_common::udp::{UdpKey, UdpTotals};
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -20,7 +21,7 @@ use crate::model::{Capture, Event, Meta, Symbols, Totals};
 
 const MAGIC: &[u8; 8] = b"profile\0";
 /// Version of the format. Raised by every change that an older reader would misread.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 /// Longest section that is read, so that a damaged length cannot exhaust memory.
 const MAX_SECTION_BYTES: u64 = 1 << 31;
 
@@ -30,10 +31,11 @@ const THREADS: &str = "threads";
 const WAITS: &str = "waits";
 const BLOCK: &str = "block";
 const UDP: &str = "udp";
+const SNAPSHOT: &str = "snapshot";
 const SYMBOLS: &str = "symbols";
 const END: &str = "end";
 /// All that are read.
-const SECTIONS: [&str; 7] = [META, RECORDS, THREADS, WAITS, BLOCK, UDP, SYMBOLS];
+const SECTIONS: [&str; 8] = [META, RECORDS, THREADS, WAITS, BLOCK, UDP, SNAPSHOT, SYMBOLS];
 
 /// Why a file is no capture that can be read.
 #[derive(Debug, Error)]
@@ -143,6 +145,7 @@ pub fn write(
     section(to, WAITS, &pairs(&totals.waits))?;
     section(to, BLOCK, &pairs(&totals.block))?;
     section(to, UDP, &pairs(&totals.udp))?;
+    section(to, SNAPSHOT, &pairs(&totals.snapshots))?;
     section(to, SYMBOLS, &json(SYMBOLS, symbols)?)?;
     section(to, END, &[])
 }
@@ -186,6 +189,7 @@ pub fn read(from: &mut impl Read) -> Result<Capture, FileError> {
             waits: from_pairs::<WaitKey, Waits>(WAITS, bytes(WAITS)?)?,
             block: from_pairs::<BlockKey, BlockTotals>(BLOCK, bytes(BLOCK)?)?,
             udp: from_pairs::<UdpKey, UdpTotals>(UDP, bytes(UDP)?)?,
+            snapshots: from_pairs::<u32, SnapshotTotals>(SNAPSHOT, bytes(SNAPSHOT)?)?,
         },
         symbols: from_json(SYMBOLS, bytes(SYMBOLS)?)?,
     };

@@ -6,7 +6,7 @@
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
-use aya::programs::{PerfEvent, Program};
+use aya::programs::{PerfEvent, Program, TracePoint};
 use aya::util::online_cpus;
 use aya::{Ebpf, EbpfLoader, Endianness, Pod, VerifierLogLevel};
 use profiler_common::loss;
@@ -177,6 +177,16 @@ const fn tracepoint(name: &'static str, required: bool, without: &'static str) -
     }
 }
 
+/// Entries of syscalls, by which snapshots are found. musl opens files with `open` where there is one.
+const SYSCALL_ENTRIES: &[&str] = &[
+    #[cfg(target_arch = "x86_64")]
+    "sys_enter_open",
+    "sys_enter_openat",
+    "sys_enter_madvise",
+];
+/// What is missing without one of them.
+const WITHOUT_SYSCALLS: &str = "when and how long the ship stood still for a snapshot";
+
 /// Name of the sampling program.
 const CPU_CLOCK: &str = "cpu_clock";
 /// Name of the program for major faults, and what is missing without it.
@@ -227,6 +237,10 @@ impl Probes {
             }
             probes.note(tracepoint.name, tracepoint.without, result.err());
         }
+        for name in SYSCALL_ENTRIES {
+            let result = probes.attach_syscall_entry(name);
+            probes.note(name, WITHOUT_SYSCALLS, result.err());
+        }
         if options.sample_hz > 0 {
             let sampling = probes.attach_cpu_clock(options.sample_hz);
             probes.note(
@@ -260,6 +274,18 @@ impl Probes {
         };
         program.load(name, btf).map_err(|error| chain(&error))?;
         program.attach().map_err(|error| chain(&error))?;
+        Ok(())
+    }
+
+    fn attach_syscall_entry(&mut self, name: &'static str) -> Result<(), String> {
+        let Some(program) = self.ebpf.program_mut(name) else {
+            return Err("the object holds no such program".to_owned());
+        };
+        let program: &mut TracePoint = program.try_into().map_err(|e| chain(&e))?;
+        program.load().map_err(|error| chain(&error))?;
+        program
+            .attach("syscalls", name)
+            .map_err(|error| chain(&error))?;
         Ok(())
     }
 
@@ -429,6 +455,7 @@ impl Probes {
             waits: entries(&self.ebpf, "SCHED_WAITS")?,
             block: entries(&self.ebpf, "BLOCK_TOTALS")?,
             udp: entries(&self.ebpf, "UDP_SOCKETS")?,
+            snapshots: entries(&self.ebpf, "SNAPSHOTS")?,
         };
         // The kernel's order is that of its hash; ours must not depend on it.
         totals.threads.sort_by_key(|(tid, _)| *tid);
@@ -439,6 +466,7 @@ impl Probes {
             .block
             .sort_by_key(|(key, _)| (key.tgid, key.tid, key.dev, key.op));
         totals.udp.sort_by_key(|(key, _)| (key.netns, key.port));
+        totals.snapshots.sort_by_key(|(tgid, _)| *tgid);
         Ok(totals)
     }
 

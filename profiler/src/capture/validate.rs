@@ -106,6 +106,10 @@ fn totals(totals: &Totals, window_ns: u64) -> Result<(), FileError> {
         "udp",
         ascending(totals.udp.iter().map(|(key, _)| (key.netns, key.port))),
     )?;
+    require(
+        "snapshot",
+        ascending(totals.snapshots.iter().map(|(tgid, _)| *tgid)),
+    )?;
     ranges(totals)
 }
 
@@ -165,6 +169,14 @@ fn ranges(totals: &Totals) -> Result<(), FileError> {
                     u.sent_bytes,
                     u.dropped,
                 ]) && times(&[u.first_drop_ktime_ns, u.last_drop_ktime_ns])
+            }),
+    )?;
+    require(
+        "snapshot",
+        totals.snapshots.len() <= MAX_ENTRIES
+            && totals.snapshots.iter().all(|(_, s)| {
+                sums(&[s.start_on_cpu_ns, s.count, s.total_ns, s.on_cpu_ns])
+                    && times(&[s.start_ktime_ns, s.max_ns])
             }),
     )
 }

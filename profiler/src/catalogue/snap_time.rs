@@ -46,13 +46,26 @@ fn assess(situation: &Situation<'_>) -> Assessment {
     if let Some(seconds) = seconds.filter(|seconds| *seconds >= PROPOSED_S) {
         return without(Answer::AlreadySo, format!("a snapshot {}", every(seconds)));
     }
+    let seen = situation.summaries.snapshots.as_ref();
     if snapshot_ns == 0 {
         return without(
             Answer::NoEvidence,
-            "no time went into a snapshot in this capture".to_owned(),
+            match seen.filter(|snapshots| snapshots.seen() == 0) {
+                Some(_) => "there was no snapshot in this capture".to_owned(),
+                None => "no time went into a snapshot in this capture".to_owned(),
+            },
         );
     }
-    let spent = format!("{} in snapshots", duration(snapshot_ns));
+    let spent = match seen.filter(|snapshots| snapshots.seen() > 0) {
+        Some(snapshots) => format!(
+            "the ship stood still {} for {} snapshot{}, {} at most",
+            duration(snapshots.total_ns),
+            count(snapshots.seen()),
+            if snapshots.seen() == 1 { "" } else { "s" },
+            duration(snapshots.max_ns)
+        ),
+        None => format!("{} in snapshots", duration(snapshot_ns)),
+    };
     let Some(seconds) = seconds else {
         let reason = format!("{spent}, but how often there is one is not known");
         return without(Answer::CannotTell, reason);

@@ -403,6 +403,7 @@ fn of_ship(mut totals: Totals, tgids: &[u32], ship: &Ship) -> Totals {
     let tids: Vec<u32> = totals.threads.iter().map(|(tid, _)| *tid).collect();
     totals.waits.retain(|(key, _)| tids.contains(&key.tid));
     totals.block.retain(|(key, _)| tgids.contains(&key.tgid));
+    totals.snapshots.retain(|(tgid, _)| tgids.contains(tgid));
     let netns = ship
         .network_namespace_inode
         .known()

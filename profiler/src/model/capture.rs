@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use profiler_common::block::{BlockKey, BlockTotals};
 use profiler_common::loss;
 use profiler_common::sched::{Thread, WaitKey, Waits};
+use profiler_common::snapshot::SnapshotTotals;
 use profiler_common::udp::{UdpKey, UdpTotals};
 use serde::{Deserialize, Serialize};
 
@@ -215,4 +216,6 @@ pub struct Totals {
     pub block: Vec<(BlockKey, BlockTotals)>,
     /// UDP sockets.
     pub udp: Vec<(UdpKey, UdpTotals)>,
+    /// Snapshots by process.
+    pub snapshots: Vec<(u32, SnapshotTotals)>,
 }

@@ -17,6 +17,8 @@ pub enum Event {
     Task(TaskEvent),
     /// A major fault was served.
     Fault(FaultEvent),
+    /// A snapshot ended.
+    Snapshot(SnapshotEvent),
 }
 
 impl Event {
@@ -29,6 +31,7 @@ impl Event {
             Self::BioDone(event) => event.done_ktime_ns,
             Self::Task(event) => event.ktime_ns,
             Self::Fault(event) => event.ktime_ns,
+            Self::Snapshot(event) => event.end_ktime_ns,
         }
     }
 
@@ -39,7 +42,7 @@ impl Event {
             Self::Sample(event) => Some((event.thread, &event.stack)),
             Self::Bio(event) => Some((event.thread, &event.stack)),
             Self::Fault(event) => Some((event.thread, &event.stack)),
-            Self::BioDone(_) | Self::Task(_) => None,
+            Self::BioDone(_) | Self::Task(_) | Self::Snapshot(_) => None,
         }
     }
 }
@@ -178,4 +181,15 @@ pub struct FaultEvent {
     pub count: u64,
     /// Where; empty if as at the thread's event before.
     pub stack: Stack,
+}
+
+/// Mars wrote a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotEvent {
+    /// Which thread.
+    pub thread: ThreadId,
+    /// When it began.
+    pub start_ktime_ns: u64,
+    /// When the thread could go on.
+    pub end_ktime_ns: u64,
 }

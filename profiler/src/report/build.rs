@@ -83,6 +83,7 @@ pub fn report(capture: &Capture) -> Report {
             .map(|block| block_line(block, meta))
             .collect(),
         memory: summaries.memory.clone(),
+        snapshots: summaries.snapshots.clone(),
         udp: summaries.udp.clone(),
         checks: checks(capture, &summaries),
         own_cost: own_cost(meta),
@@ -330,7 +331,7 @@ fn own_cost(meta: &Meta) -> OwnCost {
 }
 
 fn losses(losses: &Losses) -> Vec<Loss> {
-    const REASONS: [(u32, &str); 12] = [
+    const REASONS: [(u32, &str); 14] = [
         (
             loss::WAIT_RECORD,
             "long waits that are summed, but have no stack (ring buffer full)",
@@ -353,6 +354,11 @@ fn losses(losses: &Losses) -> Vec<Loss> {
         (
             loss::FAULT_RECORD,
             "places of major faults (ring buffer full)",
+        ),
+        (loss::SNAPSHOT_SLOT, "snapshots without a sum (map full)"),
+        (
+            loss::SNAPSHOT_RECORD,
+            "places of snapshots in time (ring buffer full)",
         ),
         (loss::USER_STACK, "user stacks that could not be read"),
     ];

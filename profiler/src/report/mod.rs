@@ -12,6 +12,7 @@ pub use findings::MANY_MAPPINGS_RATIO;
 use serde::Serialize;
 
 use crate::aggregate::memory::MemorySummary;
+use crate::aggregate::snapshot::SnapshotSummary;
 use crate::aggregate::udp::UdpSummary;
 use crate::attribute::{Cause, Leaf, VerdictKind};
 use crate::model::EndReason;
@@ -58,6 +59,8 @@ pub struct Report {
     pub block_io: Vec<BlockLine>,
     /// Memory.
     pub memory: MemorySummary,
+    /// Snapshots, for which the ship stands still; nothing if they were not followed.
+    pub snapshots: Option<SnapshotSummary>,
     /// Datagrams.
     pub udp: Option<UdpSummary>,
     /// Our sums beside the kernel's own.

@@ -111,7 +111,15 @@ fn stalled(cause: Cause, facts: &Facts<'_>) -> String {
             duration(wall),
             typical(part.leaf, facts)
         ),
-        Leaf::Snapshot => format!("went into writing snapshots{}", typical(part.leaf, facts)),
+        Leaf::Snapshot => match facts.summaries.snapshots.as_ref().filter(|s| s.seen() > 0) {
+            Some(seen) => format!(
+                "went into {}, for which the ship stood still {}, {} at most",
+                snapshots(seen.seen()),
+                duration(seen.total_ns),
+                duration(seen.max_ns)
+            ),
+            None => format!("went into writing snapshots{}", typical(part.leaf, facts)),
+        },
         Leaf::PageIn => "went into reading pages of the loom for the first time".to_owned(),
         Leaf::OtherFile => "went into other files".to_owned(),
         Leaf::Computing => format!(
@@ -191,7 +199,17 @@ pub fn evidence(
 ) -> String {
     match leaf {
         Leaf::LogCommit => block(summaries, meta, Role::CommitWorker),
-        Leaf::Snapshot => block(summaries, meta, Role::Mars),
+        Leaf::Snapshot => {
+            let block = block(summaries, meta, Role::Mars);
+            match summaries.snapshots.as_ref().filter(|s| s.seen() > 0) {
+                Some(seen) => format!(
+                    "{}, up to {}; {block}",
+                    snapshots(seen.seen()),
+                    duration(seen.max_ns)
+                ),
+                None => block,
+            }
+        }
         Leaf::OtherFile => block(summaries, meta, Role::King),
         Leaf::Computing => {
             let of = |role| {
@@ -224,6 +242,13 @@ pub fn evidence(
             let sum: u64 = summaries.threads.iter().map(|t| t.unexplained_ns).sum();
             format!("{} without any reason", duration(sum))
         }
+    }
+}
+
+fn snapshots(seen: u64) -> String {
+    match seen {
+        1 => "a snapshot".to_owned(),
+        _ => format!("{} snapshots", count(seen)),
     }
 }
 

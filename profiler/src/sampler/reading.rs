@@ -12,6 +12,7 @@ use profiler_common::sched::{
     RUN_QUEUE, STATE_BLOCKED, STATE_EXITED, STATE_ON_CPU, STATE_PREEMPTED, STATE_WOKEN,
     TASK_RUNNABLE, Thread, WaitKey, Waits,
 };
+use profiler_common::snapshot::SnapshotTotals;
 use profiler_common::udp::UdpTotals;
 use zerocopy::FromZeros;
 
@@ -58,6 +59,18 @@ pub fn close(totals: &mut Totals, start_ktime_ns: u64, at_ktime_ns: u64) {
         entry.1.total_ns += open_ns;
     }
     totals.waits = waits.into_values().collect();
+    for (tgid, snapshot) in &mut totals.snapshots {
+        if snapshot.start_ktime_ns == 0 {
+            continue;
+        }
+        let since = snapshot.start_ktime_ns.max(start_ktime_ns);
+        // Its thread is the main thread of its process.
+        let thread = totals.threads.iter().find(|(tid, _)| tid == tgid);
+        let on_cpu_ns = thread.map_or(0, |(_, thread)| thread.on_cpu_ns);
+        snapshot.total_ns += at_ktime_ns.saturating_sub(since);
+        snapshot.on_cpu_ns += on_cpu_ns.saturating_sub(snapshot.start_on_cpu_ns);
+        snapshot.start_ktime_ns = 0;
+    }
 }
 
 fn order(key: &WaitKey) -> (u32, i32, u32) {
@@ -78,7 +91,14 @@ pub fn difference(before: &Totals, after: &Totals, end_ktime_ns: u64) -> Totals 
         .iter()
         .map(|(k, v)| ((k.netns, k.port), v))
         .collect();
+    let snapshots: BTreeMap<u32, &SnapshotTotals> =
+        before.snapshots.iter().map(|(k, v)| (*k, v)).collect();
     Totals {
+        snapshots: after
+            .snapshots
+            .iter()
+            .map(|(tgid, now)| (*tgid, snapshots_since(snapshots.get(tgid).copied(), now)))
+            .collect(),
         threads: after
             .threads
             .iter()
@@ -170,6 +190,18 @@ fn block_since(before: Option<&BlockTotals>, now: &BlockTotals) -> BlockTotals {
         errors: now.errors.saturating_sub(before.errors),
         queue_buckets: buckets(&before.queue_buckets, &now.queue_buckets),
         device_buckets: buckets(&before.device_buckets, &now.device_buckets),
+    }
+}
+
+fn snapshots_since(before: Option<&SnapshotTotals>, now: &SnapshotTotals) -> SnapshotTotals {
+    let Some(before) = before else { return *now };
+    SnapshotTotals {
+        count: now.count.saturating_sub(before.count),
+        total_ns: now.total_ns.saturating_sub(before.total_ns),
+        on_cpu_ns: now.on_cpu_ns.saturating_sub(before.on_cpu_ns),
+        // The longest of all time; that of the window is not known.
+        max_ns: 0,
+        ..*now
     }
 }
 

@@ -16,5 +16,6 @@ mod lifecycle;
 mod oracles;
 mod replay;
 mod sampler;
+mod snapshots;
 mod support;
 mod verdicts;

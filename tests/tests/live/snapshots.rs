@@ -1,0 +1,76 @@
+//! Snapshots, found by their file operations, against what the ship says of itself.
+
+use harness::gate;
+use harness::profile::Profile;
+use harness::ship::ShipOptions;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::support::{DONE, Report, ShipInMemory, number};
+
+/// Length of the capture, s.
+const SECONDS: u64 = 6;
+/// What the ship counts to a snapshot before it makes the file by which we know it, and behind the
+/// system call by which we see its end: gathering the pages that changed.
+const ALLOWANCE_PER_SNAPSHOT_NS: u64 = 2_000_000;
+
+#[test]
+fn freezes_are_those_of_the_ship() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let mut ship = ShipInMemory::start(&ShipOptions {
+        snap_seconds: Some(1),
+        dirty_pages: Some(16),
+        heap_pages: Some(4096),
+        ..ShipOptions::default()
+    });
+    let outcome = Profile::deep_dive(ship.ship.pier(), SECONDS)
+        .json()
+        .run()
+        .unwrap();
+    assert_eq!(outcome.code(), Some(DONE), "{}", outcome.stderr);
+    let report = Report::of(&outcome);
+    let window = &report.0["window"];
+    let start_ktime_ns = number(window, "start_unix_ns") - boot_unix_ns();
+    let end_ktime_ns = start_ktime_ns + number(window, "duration_ns");
+    let snapshots = &report.0["snapshots"];
+    ship.ship.stop().unwrap();
+    let (mut seen, mut frozen_ns) = (0, 0);
+    for line in ship.ship.mars_truth().unwrap() {
+        if line["event"] != "snapshot" {
+            continue;
+        }
+        let start = number(&line, "start_ktime_ns").max(start_ktime_ns);
+        let end = number(&line, "end_ktime_ns").min(end_ktime_ns);
+        if start < end {
+            seen += 1;
+            frozen_ns += end - start;
+        }
+    }
+    assert!(seen >= 3, "only {seen} snapshots: {report}");
+    let open = u64::from(!snapshots["open_ns"].is_null());
+    // One at an end of the window may be seen by one of both only.
+    assert!(
+        number(snapshots, "count").abs_diff(seen) <= 1 + open,
+        "{seen} snapshots: {report}"
+    );
+    let ours_ns = number(snapshots, "total_ns");
+    let allowance_ns = frozen_ns / 50 + seen * ALLOWANCE_PER_SNAPSHOT_NS;
+    assert!(
+        ours_ns.abs_diff(frozen_ns) <= allowance_ns,
+        "{ours_ns} ns, and {frozen_ns} by the ship's own clock: {report}"
+    );
+    assert!(
+        report.leaf_ratio("snapshot") > 0.0,
+        "no part of the time: {report}"
+    );
+}
+
+/// `CLOCK_REALTIME` when `CLOCK_MONOTONIC` was 0.
+fn boot_unix_ns() -> u64 {
+    let ns = |clock| {
+        let time = clock_gettime(clock);
+        u64::try_from(time.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap()
+    };
+    ns(ClockId::Realtime) - ns(ClockId::Monotonic)
+}
