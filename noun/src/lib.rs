@@ -17,10 +17,12 @@ mod jam;
 pub mod murmur3;
 pub mod newt;
 mod noun;
+mod prefix;
 mod ship;
 mod syllables;
 
 pub use cue::{CueError, CueLimits, cue, cue_with};
 pub use jam::jam;
 pub use noun::{Atom, Cell, Noun};
+pub use prefix::{Prefix, Token};
 pub use ship::{ParseShipError, Rank, Ship};

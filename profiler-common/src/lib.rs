@@ -18,6 +18,7 @@ pub mod record;
 pub mod sched;
 pub mod ship;
 pub mod snapshot;
+pub mod syscall;
 pub mod udp;
 
 /// Length of a task's name in the kernel, its terminating zero included

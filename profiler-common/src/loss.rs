@@ -30,6 +30,8 @@ pub const FAULT_RECORD: u32 = 11;
 pub const SNAPSHOT_SLOT: u32 = 12;
 /// The ring buffer was full: a snapshot is in the sums, but its place in time is missing.
 pub const SNAPSHOT_RECORD: u32 = 13;
+/// The ring buffer was full: one end of a part of an event is missing.
+pub const SYSCALL_RECORD: u32 = 14;
 
 /// Number of reasons.
-pub const REASONS: u32 = 14;
+pub const REASONS: u32 = 15;

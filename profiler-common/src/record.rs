@@ -17,6 +17,8 @@ pub const KIND_TASK: u32 = 5;
 pub const KIND_FAULT: u32 = 6;
 /// [`crate::snapshot::SnapshotRecord`].
 pub const KIND_SNAPSHOT: u32 = 7;
+/// [`crate::syscall::SyscallRecord`].
+pub const KIND_SYSCALL: u32 = 8;
 
 /// Most user frames that a record carries: the kernel's own default limit
 /// (`kernel.perf_event_max_stack`, 127).

@@ -29,6 +29,8 @@ shared! {
         pub ship: u32,
         /// 1 if a program added it (a ship's process forked it), 0 if user space did.
         pub followed: u32,
+        /// 1 if it is a king, whose children are mars (vere forks nothing else); 0 if it is not.
+        pub is_king: u32,
     }
 }
 

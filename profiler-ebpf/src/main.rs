@@ -19,6 +19,7 @@ mod sched;
 mod ship;
 mod snapshot;
 mod stack;
+mod syscall;
 mod udp;
 
 use aya_ebpf::macros::map;

@@ -47,6 +47,11 @@ static SCHED_NEW_WAITS: Array<Waits> = Array::with_max_entries(1, 0);
 #[unsafe(no_mangle)]
 static THRESHOLD_NS: u64 = 1_000_000;
 
+/// Waits at least this long are recorded without stacks, so that what a thread did is known moment by
+/// moment. Overridden by the loader.
+#[unsafe(no_mangle)]
+static TIMELINE_NS: u64 = 1_000_000;
+
 /// `TASK_DEAD`, the state of a thread's last switch (`include/linux/sched.h`).
 const KERNEL_TASK_DEAD: u32 = 0x80;
 /// `TASK_WAKING`: before 5.18, where the state is read from the task itself, a waker may already
@@ -292,7 +297,10 @@ fn switched_in(next: Task, tgid: u32, behind_tgid: u32, now: u64, window: &Windo
         (*thread).state = STATE_ON_CPU;
         (*thread).since_ktime_ns = now;
         let start = (*thread).wait.start_ktime_ns;
-        if recording() && counts && start != 0 && now - start >= constant(&raw const THRESHOLD_NS) {
+        if recording() && counts && start != 0 && now - start >= constant(&raw const TIMELINE_NS) {
+            if now - start < constant(&raw const THRESHOLD_NS) {
+                (*thread).wait.stack = StackLengths::NONE;
+            }
             record_wait(thread, tid, tgid, behind_tgid, now);
         }
     }

@@ -28,6 +28,19 @@ pub fn watches(tgid: u32) -> bool {
     }
 }
 
+/// Whether a process is watched, and a king.
+#[inline(always)]
+pub fn is_king(tgid: u32) -> bool {
+    match SHIP_FILTER.get(filter_slot(tgid)) {
+        Some(1) => match SHIP_PROCESSES.get_ptr(tgid) {
+            // SAFETY: a live map value; entries are never removed while their process lives.
+            Some(process) => unsafe { (*process).is_king != 0 },
+            None => false,
+        },
+        _ => false,
+    }
+}
+
 /// Watches `child` if `parent` is watched: a king that starts its mars again.
 #[inline(always)]
 pub fn follow(parent: u32, child: u32) {
@@ -38,6 +51,7 @@ pub fn follow(parent: u32, child: u32) {
     let process = ShipProcess {
         ship: unsafe { (*process).ship },
         followed: 1,
+        is_king: 0,
     };
     if SHIP_PROCESSES.insert(child, process, 0).is_err() {
         loss::count(reason::PROCESS_SLOT);

@@ -17,6 +17,7 @@ use profiler_common::snapshot::{
     SnapshotTotals,
 };
 
+use crate::syscall::argument;
 use crate::{NO_WAKEUP, RECORDS, loss, recording, sched, ship};
 
 /// Sums per process.
@@ -33,14 +34,6 @@ static SNAPSHOT_PATH: PerCpuArray<PathScratch> = PerCpuArray::with_max_entries(1
 const CREATES: u64 = 0o300;
 /// `MADV_DONTNEED` (`include/uapi/asm-generic/mman-common.h`).
 const MADV_DONTNEED: u64 = 4;
-
-/// An argument of a syscall at its entry: behind the common fields and the number
-/// (`events/syscalls/sys_enter_…/format`, the same since 2.6.32).
-#[inline(always)]
-fn argument(ctx: &TracePointContext, index: usize) -> u64 {
-    // SAFETY: the kernel's own record of the entry, which has room for six arguments.
-    unsafe { ctx.read_at::<u64>(16 + 8 * index) }.unwrap_or(0)
-}
 
 /// `syscalls:sys_enter_open(filename, flags, mode)`: musl on x86_64 opens with it.
 #[tracepoint]

@@ -2,6 +2,7 @@
 
 pub mod block;
 pub mod cpu_clock;
+pub mod events;
 pub mod memory;
 pub mod sched;
 pub mod snapshot;
@@ -20,6 +21,8 @@ pub struct Summaries {
     pub block: Vec<block::BlockSummary>,
     /// What memory cost them.
     pub memory: memory::MemorySummary,
+    /// The ship's events; nothing if they could not be followed.
+    pub events: Option<events::EventsSummary>,
     /// Snapshots; nothing if they were not followed.
     pub snapshots: Option<snapshot::SnapshotSummary>,
     /// Their datagrams; nothing if no socket was watched.
@@ -36,6 +39,7 @@ pub fn aggregate(capture: &Capture) -> Summaries {
         block,
         memory: memory::summarise(capture, &threads),
         snapshots: snapshot::summarise(capture, &threads),
+        events: events::summarise(capture),
         udp: udp::summarise(capture),
         samples: cpu_clock::samples_per_thread(&capture.events),
         threads,

@@ -1,15 +1,19 @@
 //! From budgets to causes.
 //!
-//! Until a capture knows the ship's events, the verdict rests on threads: the time that king,
-//! mars and the commit worker did not idle is what was felt, and its parts are charged to the
-//! leaves of one tree of causes. Every nanosecond of it is in exactly one leaf.
+//! Where the ship's events could be followed, the verdict rests on their time, from arrival to release.
+//! Where not, it rests on threads: the time that king, mars and the commit worker did not idle. Either
+//! way the time is charged to the leaves of one tree of causes, every nanosecond to exactly one.
 
 mod computing;
+mod critical;
+mod event_times;
 mod leaf;
 mod page_in;
 mod syscall;
 mod verdict;
 
+pub use critical::{CriticalPaths, EventCost, LeafCost, Phase};
+pub use event_times::{EventTimes, Times, WORST_EVENTS};
 pub use leaf::{Cause, Leaf};
 pub use page_in::PageInRule;
 pub use syscall::syscall_name;
@@ -25,8 +29,9 @@ use profiler_common::sched::TASK_RUNNABLE;
 use crate::aggregate::Summaries;
 use crate::aggregate::sched::{ThreadSummary, WaitSummary};
 use crate::aggregate::snapshot::SnapshotSummary;
-use crate::model::{Capture, Event, Histogram, Meta};
+use crate::model::{Capture, Event, Histogram, Meta, ThreadId};
 use crate::ship::Role;
+use event_times::{Split, event_times};
 use syscall::{WaitClass, classify};
 
 /// Time of one leaf.
@@ -74,6 +79,8 @@ pub struct Attribution {
     pub page_ins: PageInRule,
     /// Who was ahead in the run queue, most first.
     pub behind: Vec<Behind>,
+    /// The events whose time all of this is; nothing if it is that of threads.
+    pub events: Option<EventTimes>,
 }
 
 impl Attribution {
@@ -107,9 +114,13 @@ impl Attribution {
         self.cause_ns(cause) - computing
     }
 
-    /// Busy time without computing.
+    /// Busy time without computing; of events, without their own: waiting for others' is a stall.
     pub fn stalled_ns(&self) -> u64 {
-        self.busy_ns() - self.leaf_ns(Leaf::Computing)
+        let computing_ns = match &self.events {
+            Some(events) => events.own_computing_ns.min(self.leaf_ns(Leaf::Computing)),
+            None => self.leaf_ns(Leaf::Computing),
+        };
+        self.busy_ns() - computing_ns
     }
 
     /// Waits of at least [`LONG_WAIT_NS`], idle ones left out.
@@ -157,7 +168,37 @@ pub fn attribute(capture: &Capture, summaries: &Summaries) -> Attribution {
         .map(|(stalled_ns, wall_ns)| ratio(*stalled_ns, *wall_ns))
         .fold(0.0, f64::max);
     attribution.behind = behind(capture);
+    let mars = mars_splits(&summaries.threads, &upkeep);
+    let throttled_ratio = ratio(throttled_ns, run_queue_ns).min(1.0);
+    let page_ins = attribution.page_ins;
+    if let Some((events, parts)) =
+        event_times(capture, summaries, &page_ins, &mars, throttled_ratio)
+    {
+        attribution.wall_ns = events.all.total_ns;
+        attribution.idle_ns = 0;
+        attribution.parts = parts;
+        attribution.events = Some(events);
+    }
     attribution
+}
+
+/// Shares of mars' time on CPU that were upkeep of memory. What is exact of the thread is an estimate
+/// of its events.
+fn mars_splits(
+    threads: &[ThreadSummary],
+    upkeep: &BTreeMap<ThreadId, BTreeMap<Leaf, f64>>,
+) -> Vec<Split> {
+    let Some(mars) = threads.iter().find(|thread| thread.role == Role::Mars) else {
+        return Vec::new();
+    };
+    let reclaim = ratio(mars.memory.reclaim_on_cpu_ns, mars.on_cpu_ns).min(1.0);
+    let compaction = ratio(mars.memory.compaction_on_cpu_ns, mars.on_cpu_ns).min(1.0 - reclaim);
+    let rest = 1.0 - reclaim - compaction;
+    let sampled = upkeep.get(&mars.thread).into_iter().flatten();
+    [(Leaf::Reclaim, reclaim), (Leaf::Compaction, compaction)]
+        .into_iter()
+        .chain(sampled.map(|(leaf, share)| (*leaf, share * rest)))
+        .collect()
 }
 
 impl Attribution {

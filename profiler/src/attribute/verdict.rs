@@ -1,7 +1,9 @@
 //! When a ship is healthy, and when it is not.
 //!
-//! Shares mean nothing while nothing hurts. As long as the capture does not know the ship's
-//! events (their p95 is the proper floor), a ship is taken for healthy if all of this holds:
+//! Shares mean nothing while nothing hurts. Where the ship's events were followed, it is healthy if 95 %
+//! of them took less than 100 ms, and stalled otherwise, by the cause that took most of their time.
+//!
+//! Where too few could be followed, a ship is taken for healthy if all of this holds:
 //!
 //! - neither king, nor mars, nor the commit workers together stalled (neither idle nor on CPU) for
 //!   10 % of the time or more;
@@ -18,10 +20,12 @@
 
 use serde::Serialize;
 
-use super::{Attribution, Cause};
+use super::{Attribution, Cause, EventTimes};
 
 /// Share of the time from which on stalls of king, mars, or the commit workers count.
 pub const HEALTHY_STALL_RATIO: f64 = 0.10;
+/// Where 95 % of the events took less than this, the ship is quick; the SLA of the field is 1 s.
+pub const SLOW_EVENT_NS: u64 = 100_000_000;
 /// A wait that is felt: the same 100 ms below which the p95 of a healthy ship's events lies.
 pub const LONG_WAIT_NS: u64 = 100_000_000;
 /// How many such waits a capture of a healthy ship may hold (one snapshot may make a few).
@@ -70,6 +74,9 @@ pub fn judge(
     if !circumstances.up {
         return (VerdictKind::NotUp, None);
     }
+    if let Some(events) = &attribution.events {
+        return of_events(attribution, events, circumstances);
+    }
     let stalled = attribution.worst_stall_ratio >= HEALTHY_STALL_RATIO
         || attribution.long_waits() >= LONG_WAITS
         || attribution.is_saturated();
@@ -89,6 +96,26 @@ pub fn judge(
     match circumstances.events {
         Some(events) if events < MIN_EVENTS => (VerdictKind::TooFewEvents, None),
         _ => (VerdictKind::Healthy, None),
+    }
+}
+
+/// Judges by the time of events.
+fn of_events(
+    attribution: &Attribution,
+    events: &EventTimes,
+    circumstances: Circumstances,
+) -> (VerdictKind, Option<Cause>) {
+    let p95_ns = events.all.histogram.quantile(950).unwrap_or(0);
+    if p95_ns.min(events.all.max_ns) >= SLOW_EVENT_NS {
+        let causes = Cause::ALL.into_iter().rev();
+        let heaviest = causes.max_by_key(|cause| attribution.cause_ns(*cause));
+        (VerdictKind::Stalled, heaviest)
+    } else if circumstances.severe {
+        (VerdictKind::Finding, None)
+    } else if circumstances.whole {
+        (VerdictKind::Healthy, None)
+    } else {
+        (VerdictKind::CannotTell, None)
     }
 }
 

@@ -5,17 +5,20 @@ use profiler_common::block::{BioDoneRecord, BioRecord};
 use profiler_common::cpu_clock::SampleRecord;
 use profiler_common::memory::FaultRecord;
 use profiler_common::record::{
-    KIND_BIO, KIND_BIO_DONE, KIND_FAULT, KIND_SAMPLE, KIND_SNAPSHOT, KIND_TASK, KIND_WAIT,
-    RecordHeader, StackLengths,
+    KIND_BIO, KIND_BIO_DONE, KIND_FAULT, KIND_SAMPLE, KIND_SNAPSHOT, KIND_SYSCALL, KIND_TASK,
+    KIND_WAIT, RecordHeader, StackLengths,
 };
 use profiler_common::sched::{TASK_EXITING, TASK_FORKED, TaskRecord, WaitRecord};
 use profiler_common::snapshot::SnapshotRecord;
+use profiler_common::syscall::{
+    CALL_EPOLL_PWAIT, CALL_FDATASYNC, CALL_SIGALTSTACK, CALL_WRITEV, HEAD_BYTES, SyscallRecord,
+};
 use thiserror::Error;
 use zerocopy::FromBytes;
 
 use crate::model::{
-    BioDoneEvent, BioEvent, Event, FaultEvent, SampleEvent, SnapshotEvent, Stack, TaskEvent,
-    ThreadId, WaitEvent,
+    BioDoneEvent, BioEvent, Call, Event, FaultEvent, SampleEvent, SnapshotEvent, Stack,
+    SyscallEvent, TaskEvent, ThreadId, WaitEvent,
 };
 
 /// Why a record makes no sense.
@@ -50,6 +53,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         KIND_TASK => task(bytes).map(Event::Task),
         KIND_FAULT => fault(bytes).map(Event::Fault),
         KIND_SNAPSHOT => snapshot(bytes).map(Event::Snapshot),
+        KIND_SYSCALL => syscall(bytes).map(Event::Syscall),
         kind => Err(DecodeError::Kind(kind)),
     }
 }
@@ -169,6 +173,32 @@ fn snapshot(bytes: &[u8]) -> Result<SnapshotEvent, DecodeError> {
         thread: thread(&record.header),
         start_ktime_ns: record.start_ktime_ns,
         end_ktime_ns: record.header.ktime_ns,
+    })
+}
+
+fn syscall(bytes: &[u8]) -> Result<SyscallEvent, DecodeError> {
+    let (record, head) = take::<SyscallRecord>(bytes)?;
+    if head.len() != record.head_bytes as usize || head.len() > HEAD_BYTES {
+        return Err(DecodeError::Field("head_bytes", record.head_bytes.into()));
+    }
+    let call = match record.call {
+        CALL_SIGALTSTACK => Call::SignalStack {
+            flags: record.value as u32,
+            event_number: record.event_number,
+        },
+        CALL_WRITEV => Call::Frame {
+            fd: record.fd,
+            bytes: record.value,
+            head: head.to_vec(),
+        },
+        CALL_FDATASYNC => Call::Sync { fd: record.fd },
+        CALL_EPOLL_PWAIT => Call::LoopTurn,
+        call => return Err(DecodeError::Field("call", call.into())),
+    };
+    Ok(SyscallEvent {
+        thread: thread(&record.header),
+        ktime_ns: record.header.ktime_ns,
+        call,
     })
 }
 

@@ -74,6 +74,8 @@ pub struct ProbeOptions {
     pub recording: bool,
     /// Waits at least this long are recorded with stacks.
     pub threshold_ns: u64,
+    /// Waits at least this long are recorded without.
+    pub timeline_ns: u64,
     /// CPU samples per second and CPU; 0 for none.
     pub sample_hz: u64,
     /// Size of the ring buffer; a power of two.
@@ -177,15 +179,24 @@ const fn tracepoint(name: &'static str, required: bool, without: &'static str) -
     }
 }
 
-/// Entries of syscalls, by which snapshots are found. musl opens files with `open` where there is one.
-const SYSCALL_ENTRIES: &[&str] = &[
+/// Entries of syscalls by which snapshots are found, and what is missing without one of them. musl
+/// opens files with `open` where there is one.
+const SNAPSHOT_ENTRIES: &[&str] = &[
     #[cfg(target_arch = "x86_64")]
     "sys_enter_open",
     "sys_enter_openat",
     "sys_enter_madvise",
 ];
-/// What is missing without one of them.
-const WITHOUT_SYSCALLS: &str = "when and how long the ship stood still for a snapshot";
+const WITHOUT_SNAPSHOTS: &str = "when and how long the ship stood still for a snapshot";
+
+/// Entries of syscalls by which the ship's events are told apart, while single waits are recorded.
+const EVENT_ENTRIES: &[&str] = &[
+    "sys_enter_sigaltstack",
+    "sys_enter_writev",
+    "sys_enter_fdatasync",
+    "sys_enter_epoll_pwait",
+];
+const WITHOUT_EVENTS: &str = "how long the ship's events took, and where";
 
 /// Name of the sampling program.
 const CPU_CLOCK: &str = "cpu_clock";
@@ -237,9 +248,15 @@ impl Probes {
             }
             probes.note(tracepoint.name, tracepoint.without, result.err());
         }
-        for name in SYSCALL_ENTRIES {
+        for name in SNAPSHOT_ENTRIES {
             let result = probes.attach_syscall_entry(name);
-            probes.note(name, WITHOUT_SYSCALLS, result.err());
+            probes.note(name, WITHOUT_SNAPSHOTS, result.err());
+        }
+        if options.recording {
+            for name in EVENT_ENTRIES {
+                let result = probes.attach_syscall_entry(name);
+                probes.note(name, WITHOUT_EVENTS, result.err());
+            }
         }
         if options.sample_hz > 0 {
             let sampling = probes.attach_cpu_clock(options.sample_hz);
@@ -344,12 +361,16 @@ impl Probes {
         &mut self.ebpf
     }
 
-    /// Watches a process.
+    /// Watches a process. `ship` tells ships apart.
     ///
     /// # Errors
     /// If the kernel refuses the map update.
-    pub fn watch_process(&mut self, tgid: u32, ship: u32) -> Result<(), ProbeError> {
-        let process = ShipProcess { ship, followed: 0 };
+    pub fn watch_process(&mut self, tgid: u32, ship: u32, is_king: bool) -> Result<(), ProbeError> {
+        let process = ShipProcess {
+            ship,
+            followed: 0,
+            is_king: is_king.into(),
+        };
         let mut processes: HashMap<_, u32, ShipProcess> = self.map_mut("SHIP_PROCESSES")?;
         processes
             .insert(tgid, process, 0)
@@ -534,6 +555,7 @@ fn load(
         .override_global("OFFSETS", offsets, true)
         .override_global("FUNCTIONS", functions, true)
         .override_global("THRESHOLD_NS", &options.threshold_ns, true)
+        .override_global("TIMELINE_NS", &options.timeline_ns, true)
         .override_global("RECORDING", &recording, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("RECORDS", options.ring_bytes);

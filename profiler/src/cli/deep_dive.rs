@@ -22,6 +22,9 @@ use crate::ship::{Selector, Ship, discover};
 
 /// CPU samples per second: 99 and not 100, so as not to march in step with what runs by the clock.
 const SAMPLE_HZ: u64 = 99;
+/// Waits from which on it is known moment by moment what the ship's threads did: below the waits of a
+/// commit to the quickest disks, above those between threads that only hand work over.
+const TIMELINE_NS: u64 = 20_000;
 /// What sums, symbols, report and pictures may need beside the records.
 const OTHER_FILES_BYTES: u64 = 32 << 20;
 /// The capture's file.
@@ -48,6 +51,7 @@ pub(super) fn run(arguments: &DeepDive) -> anyhow::Result<u8> {
         probes: ProbeOptions {
             recording: true,
             threshold_ns: arguments.threshold_us * 1000,
+            timeline_ns: TIMELINE_NS.min(arguments.threshold_us * 1000),
             sample_hz: SAMPLE_HZ,
             ring_bytes: arguments.ring_kib.saturating_mul(1024),
             log_level: if arguments.verbose {

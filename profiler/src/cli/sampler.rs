@@ -47,6 +47,7 @@ pub(super) fn run(arguments: &SamplerArgs) -> anyhow::Result<u8> {
     let probes = Probes::attach(&ProbeOptions {
         recording: false,
         threshold_ns: u64::MAX,
+        timeline_ns: u64::MAX,
         sample_hz: 0,
         ring_bytes: RING_BYTES,
         log_level: log::LevelFilter::Off,
@@ -301,6 +302,7 @@ impl Sampler<'_> {
                 },
                 requested_s: self.arguments.interval,
                 threshold_ns: u64::MAX,
+                timeline_ns: u64::MAX,
                 sample_hz: 0,
                 ended,
                 probes: self.probes.statuses().to_vec(),

@@ -206,7 +206,7 @@ pub fn run(
 /// If the kernel refuses a map update.
 pub fn watch(probes: &mut Probes, ship: &Ship, number: u32) -> Result<(), ProbeError> {
     for tgid in ship.tgids() {
-        probes.watch_process(tgid, number)?;
+        probes.watch_process(tgid, number, tgid == ship.king.tgid)?;
     }
     if let (Some(netns), Some(ports)) =
         (ship.network_namespace_inode.known(), ship.udp_ports.known())
@@ -284,6 +284,7 @@ impl Session<'_> {
             },
             requested_s: self.options.seconds,
             threshold_ns: self.options.probes.threshold_ns,
+            timeline_ns: self.options.probes.timeline_ns,
             sample_hz: self.options.probes.sample_hz,
             ended,
             probes: self.probes.statuses().to_vec(),

@@ -46,6 +46,9 @@ pub struct Meta {
     pub requested_s: u64,
     /// Waits at least this long were recorded.
     pub threshold_ns: u64,
+    /// Waits at least this long were recorded without stacks.
+    #[serde(default)]
+    pub timeline_ns: u64,
     /// CPU samples per second and CPU.
     pub sample_hz: u64,
     /// Why it ended.

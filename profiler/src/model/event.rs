@@ -19,6 +19,8 @@ pub enum Event {
     Fault(FaultEvent),
     /// A snapshot ended.
     Snapshot(SnapshotEvent),
+    /// A syscall was entered that bounds an event of the ship.
+    Syscall(SyscallEvent),
 }
 
 impl Event {
@@ -32,6 +34,7 @@ impl Event {
             Self::Task(event) => event.ktime_ns,
             Self::Fault(event) => event.ktime_ns,
             Self::Snapshot(event) => event.end_ktime_ns,
+            Self::Syscall(event) => event.ktime_ns,
         }
     }
 
@@ -42,7 +45,7 @@ impl Event {
             Self::Sample(event) => Some((event.thread, &event.stack)),
             Self::Bio(event) => Some((event.thread, &event.stack)),
             Self::Fault(event) => Some((event.thread, &event.stack)),
-            Self::BioDone(_) | Self::Task(_) | Self::Snapshot(_) => None,
+            Self::BioDone(_) | Self::Task(_) | Self::Snapshot(_) | Self::Syscall(_) => None,
         }
     }
 }
@@ -192,4 +195,43 @@ pub struct SnapshotEvent {
     pub start_ktime_ns: u64,
     /// When the thread could go on.
     pub end_ktime_ns: u64,
+}
+
+/// A syscall was entered that bounds an event of the ship.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyscallEvent {
+    /// Which thread.
+    pub thread: ThreadId,
+    /// When.
+    pub ktime_ns: u64,
+    /// Which, and with what.
+    pub call: Call,
+}
+
+/// A syscall that bounds an event of the ship.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// `sigaltstack` of mars' main thread.
+    SignalStack {
+        /// `ss_flags`.
+        flags: u32,
+        /// Number of the last event, if the loom is of a layout that we know.
+        event_number: u64,
+    },
+    /// `writev` of a newt frame by a main thread.
+    Frame {
+        /// Descriptor.
+        fd: u32,
+        /// Length of the jammed noun.
+        bytes: u64,
+        /// Its first bytes.
+        head: Vec<u8>,
+    },
+    /// `fdatasync`.
+    Sync {
+        /// Descriptor.
+        fd: u32,
+    },
+    /// `epoll_pwait` of the king's main thread.
+    LoopTurn,
 }

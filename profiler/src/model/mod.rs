@@ -16,8 +16,8 @@ pub use capture::{
     Capture, Clocks, EndReason, Losses, Meta, OwnUse, ProbeStatus, ProgramCost, ThreadState, Totals,
 };
 pub use event::{
-    BioDoneEvent, BioEvent, Event, FaultEvent, SampleEvent, SnapshotEvent, Stack, TaskEvent,
-    WaitEvent,
+    BioDoneEvent, BioEvent, Call, Event, FaultEvent, SampleEvent, SnapshotEvent, Stack,
+    SyscallEvent, TaskEvent, WaitEvent,
 };
 pub use histogram::Histogram;
 pub use symbols::{Frame, FrameKind, Symbols};

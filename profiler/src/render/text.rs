@@ -9,7 +9,7 @@ use crate::catalogue::{Answer, Gain};
 use crate::model::{EndReason, sum};
 use crate::recommend::Fix;
 use crate::report::units::{bytes, count, duration, percent, percent_range};
-use crate::report::{Check, PartShare, Report, Severity, ThreadBudget};
+use crate::report::{Check, EventTimesLine, PartShare, Report, Severity, ThreadBudget};
 use crate::ship::Role;
 
 /// Most threads beside the commit workers that are shown.
@@ -60,10 +60,14 @@ fn head(page: &mut Page, report: &Report) {
     let lost = report.lost;
     let events = match &report.events {
         Some(events) if events.count > 0 => format!(
-            "{} events ({}-{})",
+            "{} events ({}-{}){}",
             count(events.count),
             count(events.before + 1),
-            count(events.last)
+            count(events.last),
+            report
+                .event_times
+                .as_ref()
+                .map_or_else(String::new, latency)
         ),
         Some(events) => format!("0 events (last {})", count(events.last)),
         None => "events not known".to_owned(),
@@ -80,15 +84,23 @@ fn head(page: &mut Page, report: &Report) {
     page.line(&format!("{events}   {lost} lost{state}{ended}"));
 }
 
+fn latency(times: &EventTimesLine) -> String {
+    let all = &times.all;
+    format!(
+        "   p50 {}   p95 {}   p99 {}",
+        duration(all.p50_ns),
+        duration(all.p95_ns),
+        duration(all.p99_ns)
+    )
+}
+
 fn shares(page: &mut Page, report: &Report) {
     page.blank();
-    page.line(&columns(
-        "WHERE TIME WENT",
-        "share",
-        "p50",
-        "p95",
-        "evidence",
-    ));
+    let title = match report.event_times {
+        Some(_) => "WHERE EVENT TIME WENT",
+        None => "WHERE TIME WENT",
+    };
+    page.line(&columns(title, "share", "p50", "p95", "evidence"));
     for share in &report.shares {
         if share.total_ns == 0 && share.cause != Cause::Unexplained {
             continue;

@@ -68,7 +68,11 @@ pub fn report(capture: &Capture) -> Report {
             cause,
             sentence: sentence::verdict(kind, cause, &facts),
         },
-        basis: sentence::BASIS.to_owned(),
+        basis: sentence::basis(&attribution),
+        event_times: attribution
+            .events
+            .as_ref()
+            .map(|times| super::events::event_times(times, meta)),
         busy_ns: attribution.busy_ns(),
         not_the_cause: sentence::not_the_cause(kind, cause, &facts),
         fixes: recommend(&situation, kind, &findings),
@@ -331,7 +335,7 @@ fn own_cost(meta: &Meta) -> OwnCost {
 }
 
 fn losses(losses: &Losses) -> Vec<Loss> {
-    const REASONS: [(u32, &str); 14] = [
+    const REASONS: [(u32, &str); 15] = [
         (
             loss::WAIT_RECORD,
             "long waits that are summed, but have no stack (ring buffer full)",
@@ -359,6 +363,10 @@ fn losses(losses: &Losses) -> Vec<Loss> {
         (
             loss::SNAPSHOT_RECORD,
             "places of snapshots in time (ring buffer full)",
+        ),
+        (
+            loss::SYSCALL_RECORD,
+            "ends of parts of events (ring buffer full)",
         ),
         (loss::USER_STACK, "user stacks that could not be read"),
     ];

@@ -2,11 +2,15 @@
 
 mod build;
 mod checks;
+mod events;
 mod findings;
 mod sentence;
 pub mod units;
 
 pub use build::report;
+pub use events::{
+    BehindLine, EventTimesLine, KindLine, PhaseLine, TimesLine, WorstEvent, WorstPart,
+};
 pub use findings::MANY_MAPPINGS_RATIO;
 
 use serde::Serialize;
@@ -39,11 +43,13 @@ pub struct Report {
     pub events: Option<EventsLine>,
     /// Why their numbers could not be read.
     pub events_unknown: Option<String>,
+    /// How long they took; nothing if too few could be followed for a verdict.
+    pub event_times: Option<EventTimesLine>,
     /// What it all comes to.
     pub verdict: Verdict,
     /// What the shares are shares of.
     pub basis: String,
-    /// Time that the ship's threads did not idle, which the shares are of.
+    /// Time that the shares are of, as `basis` says.
     pub busy_ns: u64,
     /// Shares by cause, in the fixed order of the causes.
     pub shares: Vec<CauseShare>,
@@ -130,7 +136,7 @@ pub struct Verdict {
 pub struct CauseShare {
     /// Which.
     pub cause: Cause,
-    /// Share of the busy time.
+    /// Share of what `basis` says.
     pub ratio: f64,
     /// Its time.
     pub total_ns: u64,

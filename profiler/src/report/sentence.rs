@@ -5,14 +5,25 @@ use super::{CauseShare, EventsLine, Finding, Severity};
 use crate::aggregate::Summaries;
 use crate::aggregate::block::BlockSummary;
 use crate::aggregate::udp::UdpSummary;
-use crate::attribute::{Attribution, Cause, HEALTHY_STALL_RATIO, LONG_WAIT_NS, Leaf, VerdictKind};
+use crate::attribute::{
+    Attribution, Cause, EventTimes, HEALTHY_STALL_RATIO, LONG_WAIT_NS, Leaf, VerdictKind,
+};
 use crate::model::{Meta, sum};
 use crate::report::build::device_name;
 use crate::ship::Role;
 
 /// What the shares are shares of.
-pub const BASIS: &str = "time in which king, mars and commit worker did not idle (this version \
-                         does not follow single events)";
+pub fn basis(attribution: &Attribution) -> String {
+    match &attribution.events {
+        Some(events) => format!(
+            "time of {} events from arrival to release, waiting for others' work included",
+            count(events.count())
+        ),
+        None => "time in which king, mars and commit worker did not idle (too few events could be \
+                 followed)"
+            .to_owned(),
+    }
+}
 
 /// What the sentences are made of.
 pub struct Facts<'a> {
@@ -45,12 +56,15 @@ pub fn verdict(kind: VerdictKind, cause: Option<Cause>, facts: &Facts<'_>) -> St
                  has more to do, or longer (--seconds)."
             )
         }
-        _ => format!(
-            "Nothing is wrong. King, mars and commit workers were each held up for less than {} of \
+        _ => match &facts.attribution.events {
+            Some(events) => quick(events),
+            None => format!(
+                "Nothing is wrong. King, mars and commit workers were each held up for less than {} of \
              the time, and {}.",
-            percent(HEALTHY_STALL_RATIO).replace(".0", ""),
-            long_waits(facts.attribution.long_waits())
-        ),
+                percent(HEALTHY_STALL_RATIO).replace(".0", ""),
+                long_waits(facts.attribution.long_waits())
+            ),
+        },
     };
     for finding in facts
         .findings
@@ -66,6 +80,23 @@ pub fn verdict(kind: VerdictKind, cause: Option<Cause>, facts: &Facts<'_>) -> St
         text.push('.');
     }
     text
+}
+
+/// Events were quick.
+fn quick(events: &EventTimes) -> String {
+    format!(
+        "Nothing is wrong. 95 % of the events took less than {}, from arrival to release; the \
+         slowest took {}.",
+        duration(
+            events
+                .all
+                .histogram
+                .quantile(950)
+                .unwrap_or(0)
+                .min(events.all.max_ns)
+        ),
+        duration(events.all.max_ns)
+    )
 }
 
 /// Why a ship computes no events.
@@ -91,7 +122,13 @@ fn long_waits(waits: u64) -> String {
 
 fn stalled(cause: Cause, facts: &Facts<'_>) -> String {
     let share = facts.shares.iter().find(|share| share.cause == cause);
-    let is_work = |leaf| leaf == Leaf::Computing && !facts.attribution.is_saturated();
+    let followed = facts.attribution.events.is_some();
+    let is_work = |leaf| leaf == Leaf::Computing && !followed && !facts.attribution.is_saturated();
+    let whole = if followed {
+        "event time"
+    } else {
+        "the busy time"
+    };
     let (ratio, heaviest) = share.map_or((0.0, None), |share| {
         // The parts are in order, the heaviest first.
         (
@@ -102,7 +139,7 @@ fn stalled(cause: Cause, facts: &Facts<'_>) -> String {
     let share = percent(ratio);
     let wall = facts.meta.clocks.duration_ns();
     let Some(part) = heaviest else {
-        return format!("{}. {share} of the busy time.", cause.title());
+        return format!("{}. {share} of {whole}.", cause.title());
     };
     let detail = match part.leaf {
         Leaf::LogCommit => format!(
@@ -151,7 +188,7 @@ fn stalled(cause: Cause, facts: &Facts<'_>) -> String {
         Leaf::KingHeldUp => "went by while mars waited for the king".to_owned(),
         Leaf::Unexplained => "is unexplained".to_owned(),
     };
-    format!("{}. {share} of the busy time {detail}.", cause.title())
+    format!("{}. {share} of {whole} {detail}.", cause.title())
 }
 
 /// How long the waits were that took most of a part's time.

@@ -296,6 +296,19 @@ impl Report {
                 busy_ns += sum - idle_ns;
             }
         }
+        // Shares are of the events' time, where they could be followed.
+        let times = &self.0["event_times"];
+        if !times.is_null() {
+            busy_ns = number(&times["all"], "total_ns");
+            let phases = times["phases"].as_array().unwrap();
+            let phases_ns: u64 = phases.iter().map(|p| number(&p["times"], "total_ns")).sum();
+            assert_eq!(phases_ns, busy_ns, "{times:#}");
+            for event in times["worst"].as_array().unwrap() {
+                let parts = event["parts"].as_array().unwrap();
+                let parts_ns: u64 = parts.iter().map(|part| number(part, "total_ns")).sum();
+                assert_eq!(parts_ns, number(event, "duration_ns"), "{event:#}");
+            }
+        }
         assert_eq!(number(&self.0, "busy_ns"), busy_ns);
         let shares = self.list("shares");
         let causes: Vec<&str> = shares

@@ -1,0 +1,184 @@
+//! Messages between king and mars, by the first bytes of their jammed nouns.
+//!
+//! King to mars since v4: `[%poke mil wire card]`, `[%peek mil sample]` and others; up to v3.5
+//! `[%work mil now wire card]`. Back come `[%poke …]`, `[%peek …]` or `[%work …]`, in the same order,
+//! and lines to print at any time (`pkg/vere/lord.c`, `mars.c`). A client of `conn.sock` gets frames of
+//! the same form, which begin with the number of its request.
+
+use noun::{Atom, Prefix, Token};
+use serde::{Deserialize, Serialize};
+
+/// What brought an event about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// A packet of another ship.
+    Ames,
+    /// A request or connection of the web server, or an answer to the web client.
+    Http,
+    /// A client of `conn.sock`.
+    Conn,
+    /// A timer.
+    Timer,
+    /// The terminal.
+    Terminal,
+    /// Anything else, or what could not be read.
+    Other,
+}
+
+impl EventKind {
+    /// In tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ames => "ames",
+            Self::Http => "http",
+            Self::Conn => "conn",
+            Self::Timer => "timer",
+            Self::Terminal => "terminal",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What a message is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// An event to compute, or its effects.
+    Poke(EventKind),
+    /// A question to the namespace, or its answer.
+    Peek,
+    /// Anything else that is answered in its turn: `%live`, `%quiz`.
+    Other,
+    /// What no answer belongs to: lines to print, and snapshots that mars tells of.
+    Notice,
+}
+
+/// What a message is, by the head of its noun; nothing if it is no message of king and mars.
+pub fn content(head: &[u8]) -> Option<Content> {
+    let mut tokens = Prefix::new(head);
+    tokens.cell()?;
+    let tag = tokens.atom()?.to_text()?;
+    Some(match tag.as_str() {
+        "poke" => Content::Poke(kind(tokens, false).unwrap_or(EventKind::Other)),
+        "work" => Content::Poke(kind(tokens, true).unwrap_or(EventKind::Other)),
+        "peek" => Content::Peek,
+        "live" | "quiz" | "play" => Content::Other,
+        "slog" | "flog" | "sync" | "exit" | "ripe" => Content::Notice,
+        _ => return None,
+    })
+}
+
+/// The kind of an event, by its wire and its card's tag.
+fn kind(mut tokens: Prefix<'_>, has_time: bool) -> Option<EventKind> {
+    tokens.cell()?;
+    tokens.atom()?;
+    if has_time {
+        tokens.cell()?;
+        tokens.atom()?;
+    }
+    tokens.cell()?;
+    let vane = wire(&mut tokens)?;
+    tokens.cell()?;
+    let tag = tokens.atom()?.to_text()?;
+    Some(match (vane.as_deref(), tag.as_str()) {
+        (_, "hear" | "heer" | "mess") => EventKind::Ames,
+        (_, "wake") => EventKind::Timer,
+        (_, "belt" | "blew" | "hail") => EventKind::Terminal,
+        (_, "fyrd") => EventKind::Conn,
+        (Some("http-server" | "http-client"), _) => EventKind::Http,
+        (Some("khan" | "conn" | "lick"), _) => EventKind::Conn,
+        (Some("ames" | "mesa"), _) => EventKind::Ames,
+        (Some("behn"), _) => EventKind::Timer,
+        (Some("term"), _) => EventKind::Terminal,
+        _ => EventKind::Other,
+    })
+}
+
+/// The first knot of a wire that is not empty, and goes past the wire.
+fn wire(tokens: &mut Prefix<'_>) -> Option<Option<String>> {
+    let mut first = None;
+    loop {
+        match tokens.next()? {
+            Token::Cell => match tokens.next()? {
+                Token::Atom(knot) => {
+                    let knot = text(&knot);
+                    if first.is_none() && knot.as_deref() != Some("") {
+                        first = knot;
+                    }
+                }
+                Token::Reference => {}
+                Token::Cell | Token::Part(_) => return None,
+            },
+            // The end of the list.
+            Token::Atom(_) | Token::Reference => return Some(first),
+            Token::Part(_) => return None,
+        }
+    }
+}
+
+fn text(atom: &Atom) -> Option<String> {
+    atom.to_text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use noun::{Noun, jam};
+
+    fn poke(tag: &str, wire: &[&str], card: &str) -> Vec<u8> {
+        let wire = Noun::list(wire.iter().map(|knot| Noun::cord(knot)));
+        let card = Noun::cell(Noun::cord(card), Noun::Atom(Atom::from_bytes(&[9; 400])));
+        let mut parts = vec![Noun::cord(tag), Noun::from(0_u64)];
+        if tag == "work" {
+            parts.push(Noun::from(u128::MAX >> 1));
+        }
+        let ovum = Noun::cell(wire, card);
+        let noun = parts
+            .into_iter()
+            .rev()
+            .fold(ovum, |tail, head| Noun::cell(head, tail));
+        let mut head = jam(&noun);
+        head.truncate(128);
+        head
+    }
+
+    #[test]
+    fn events_are_told_apart_by_wire_and_card() {
+        for (wire, card, kind) in [
+            (&["", "ames"][..], "hear", EventKind::Ames),
+            (&["", "behn", "0v1n.2m9vh"], "wake", EventKind::Timer),
+            (
+                &["", "http-server", "0v1n.2m9vh", "1", "1"],
+                "request",
+                EventKind::Http,
+            ),
+            (&["", "khan", "0v1n.2m9vh"], "fyrd", EventKind::Conn),
+            (&["", "term", "1"], "belt", EventKind::Terminal),
+            (&["", "arvo"], "trim", EventKind::Other),
+        ] {
+            for tag in ["poke", "work"] {
+                let found = content(&poke(tag, wire, card));
+                assert_eq!(found, Some(Content::Poke(kind)), "{wire:?} {card}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_of_king_and_mars_is_none() {
+        let reply = jam(&Noun::tuple([
+            Noun::from(7_u64),
+            Noun::cord("peel"),
+            Noun::null(),
+        ]));
+        assert_eq!(content(&reply), None);
+        assert_eq!(content(&[]), None);
+        assert_eq!(content(&[0xff; 64]), None);
+    }
+
+    #[test]
+    fn a_wire_that_is_cut_makes_an_event_of_another_kind() {
+        let long = "x".repeat(200);
+        let head = poke("poke", &["", &long], "wake");
+        assert_eq!(content(&head), Some(Content::Poke(EventKind::Other)));
+    }
+}
