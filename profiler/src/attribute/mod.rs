@@ -105,22 +105,36 @@ impl Attribution {
         self.worst_on_cpu_ratio >= SATURATED_RATIO
     }
 
+    /// Whether computing is what holds the ship up, and not only its work: it fills a CPU, or is most of
+    /// the time of the events that it belongs to.
+    pub fn computing_stalls(&self) -> bool {
+        match &self.events {
+            Some(_) => self.own_computing_ns() > self.busy_ns() / 2,
+            None => self.is_saturated(),
+        }
+    }
+
+    /// Computing that is the ship's work. Of events, their own: waiting for others' is a stall.
+    fn own_computing_ns(&self) -> u64 {
+        let computing_ns = self.leaf_ns(Leaf::Computing);
+        match &self.events {
+            Some(events) => events.own_computing_ns.min(computing_ns),
+            None => computing_ns,
+        }
+    }
+
     /// Time of a cause that held the ship up.
     pub fn stalling_ns(&self, cause: Cause) -> u64 {
         let computing = match cause {
-            Cause::Cpu if !self.is_saturated() => self.leaf_ns(Leaf::Computing),
+            Cause::Cpu if !self.computing_stalls() => self.own_computing_ns(),
             _ => 0,
         };
         self.cause_ns(cause) - computing
     }
 
-    /// Busy time without computing; of events, without their own: waiting for others' is a stall.
+    /// Busy time without the ship's own computing.
     pub fn stalled_ns(&self) -> u64 {
-        let computing_ns = match &self.events {
-            Some(events) => events.own_computing_ns.min(self.leaf_ns(Leaf::Computing)),
-            None => self.leaf_ns(Leaf::Computing),
-        };
-        self.busy_ns() - computing_ns
+        self.busy_ns() - self.own_computing_ns()
     }
 
     /// Waits of at least [`LONG_WAIT_NS`], idle ones left out.

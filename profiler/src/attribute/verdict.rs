@@ -1,7 +1,8 @@
 //! When a ship is healthy, and when it is not.
 //!
 //! Shares mean nothing while nothing hurts. Where the ship's events were followed, it is healthy if 95 %
-//! of them took less than 100 ms, and stalled otherwise, by the cause that took most of their time.
+//! of them took less than 100 ms, and stalled otherwise, by the cause that took most of their time. Their own
+//! computing is left aside, unless it is more than half of it.
 //!
 //! Where too few could be followed, a ship is taken for healthy if all of this holds:
 //!
@@ -108,7 +109,7 @@ fn of_events(
     let p95_ns = events.all.histogram.quantile(950).unwrap_or(0);
     if p95_ns.min(events.all.max_ns) >= SLOW_EVENT_NS {
         let causes = Cause::ALL.into_iter().rev();
-        let heaviest = causes.max_by_key(|cause| attribution.cause_ns(*cause));
+        let heaviest = causes.max_by_key(|cause| attribution.stalling_ns(*cause));
         (VerdictKind::Stalled, heaviest)
     } else if circumstances.severe {
         (VerdictKind::Finding, None)
