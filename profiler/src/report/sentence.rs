@@ -123,7 +123,7 @@ fn long_waits(waits: u64) -> String {
 fn stalled(cause: Cause, facts: &Facts<'_>) -> String {
     let share = facts.shares.iter().find(|share| share.cause == cause);
     let followed = facts.attribution.events.is_some();
-    let is_work = |leaf| leaf == Leaf::Computing && !followed && !facts.attribution.is_saturated();
+    let is_work = |leaf| leaf == Leaf::Computing && !facts.attribution.computing_stalls();
     let whole = if followed {
         "event time"
     } else {
