@@ -10,6 +10,7 @@
 mod captures;
 mod container;
 mod errors;
+mod events;
 mod invariants;
 mod kernel;
 mod lifecycle;

@@ -67,7 +67,7 @@ fn freezes_are_those_of_the_ship() {
 }
 
 /// `CLOCK_REALTIME` when `CLOCK_MONOTONIC` was 0.
-fn boot_unix_ns() -> u64 {
+pub fn boot_unix_ns() -> u64 {
     let ns = |clock| {
         let time = clock_gettime(clock);
         u64::try_from(time.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap()
