@@ -84,7 +84,7 @@ pub fn report(capture: &Capture) -> Report {
             .collect(),
         memory: summaries.memory.clone(),
         udp: summaries.udp.clone(),
-        checks: checks(capture, &summaries),
+        checks: checks(capture, &summaries, &attribution),
         own_cost: own_cost(meta),
         lost: meta.losses.total(),
         losses: losses(&meta.losses),

@@ -7,6 +7,7 @@ mod sentence;
 pub mod units;
 
 pub use build::report;
+pub use checks::THROTTLED_TIME;
 pub use findings::MANY_MAPPINGS_RATIO;
 
 use serde::Serialize;
@@ -284,6 +285,8 @@ pub struct Check {
     pub kernels: u64,
     /// Unit of both.
     pub unit: &'static str,
+    /// Whether the kernel's counter also counts for others than the ship, so that ours is a part of it.
+    pub others_included: bool,
 }
 
 /// What the profiler cost.
