@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn lines_are_told_apart() {
-        let line = "   jbd2/loop0-8-712     [001] ..... 51.400001: block_bio_queue: 7,0 WS 1 + 8 [x]";
+        let line =
+            "   jbd2/loop0-8-712     [001] ..... 51.400001: block_bio_queue: 7,0 WS 1 + 8 [x]";
         let parsed = parse(line).unwrap();
         assert_eq!((parsed.comm.as_str(), parsed.tid), ("jbd2/loop0-8", 712));
         assert_eq!(parsed.text, "block_bio_queue: 7,0 WS 1 + 8 [x]");

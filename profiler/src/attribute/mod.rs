@@ -245,7 +245,9 @@ fn class(meta: &Meta, role: Role, wait: &WaitSummary) -> WaitClass {
 /// waited for a CPU.
 fn throttled_ns(capture: &Capture, threads: &[ThreadSummary]) -> u64 {
     let waited: u64 = threads.iter().map(|thread| thread.run_queue_ns).sum();
-    throttled_by_kernel_ns(&capture.meta).unwrap_or(0).min(waited)
+    throttled_by_kernel_ns(&capture.meta)
+        .unwrap_or(0)
+        .min(waited)
 }
 
 /// Time for which the ship's group had used up its CPU quota, as the kernel counts it; nothing if

@@ -83,6 +83,7 @@ pub fn report(capture: &Capture) -> Report {
             .map(|block| block_line(block, meta))
             .collect(),
         memory: summaries.memory.clone(),
+        page_in_rule: attribution.page_ins,
         udp: summaries.udp.clone(),
         checks: checks(capture, &summaries, &attribution),
         own_cost: own_cost(meta),

@@ -147,8 +147,11 @@ fn block_bytes(capture: &Capture, summaries: &Summaries, operation: Operation) -
     let swap = capture.meta.host.kernel.swap_devices.known();
     let swaps = |dev: u32| swap.is_some_and(|swap| swap.contains(&dev));
     bio_bytes(capture, summaries, operation, |dev| {
-        let counted = operation == Operation::Read || !swaps(dev);
-        dev == number || !is_stacked && counted
+        if swaps(dev) {
+            operation == Operation::Read
+        } else {
+            dev == number || !is_stacked
+        }
     })
 }
 
@@ -195,8 +198,13 @@ fn throttled(capture: &Capture, attribution: &Attribution) -> Option<Check> {
 /// bytes look like any file's.
 fn swapped_in(capture: &Capture, summaries: &Summaries) -> Option<Check> {
     let kernel = &capture.meta.host.kernel;
-    let swap = kernel.swap_devices.known().filter(|swap| !swap.is_empty())?;
-    let bytes = bio_bytes(capture, summaries, Operation::Read, |dev| swap.contains(&dev))?;
+    let swap = kernel
+        .swap_devices
+        .known()
+        .filter(|swap| !swap.is_empty())?;
+    let bytes = bio_bytes(capture, summaries, Operation::Read, |dev| {
+        swap.contains(&dev)
+    })?;
     Some(Check {
         what: "pages swapped in",
         source: "/proc/vmstat pswpin",

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::aggregate::memory::MemorySummary;
 use crate::aggregate::udp::UdpSummary;
-use crate::attribute::{Cause, Leaf, VerdictKind};
+use crate::attribute::{Cause, Leaf, PageInRule, VerdictKind};
 use crate::model::EndReason;
 use crate::recommend::Fix;
 use crate::ship::Role;
@@ -59,6 +59,9 @@ pub struct Report {
     pub block_io: Vec<BlockLine>,
     /// Memory.
     pub memory: MemorySummary,
+    /// The rule by which page-ins were charged to disk or memory, and what of the kernel's numbers it
+    /// saw.
+    pub page_in_rule: PageInRule,
     /// Datagrams.
     pub udp: Option<UdpSummary>,
     /// Our sums beside the kernel's own.

@@ -14,6 +14,8 @@ mod invariants;
 mod kernel;
 mod lifecycle;
 mod oracles;
+mod oracles_disk;
+mod oracles_memory;
 mod replay;
 mod sampler;
 mod support;
