@@ -64,10 +64,22 @@ fn order(key: &WaitKey) -> (u32, i32, u32) {
     (key.tid, key.syscall_nr, key.task_state)
 }
 
-/// What was added from `before` to `after`, both closed, with nothing open at `end_ktime_ns`.
+/// What was added from `before` to `after`, both closed, with nothing open at `end_ktime_ns`. A thread
+/// whose number was given to another meanwhile counts from the beginning.
 pub fn difference(before: &Totals, after: &Totals, end_ktime_ns: u64) -> Totals {
-    let threads: BTreeMap<u32, &Thread> = before.threads.iter().map(|(k, v)| (*k, v)).collect();
-    let waits: BTreeMap<_, &Waits> = before.waits.iter().map(|(k, v)| (order(k), v)).collect();
+    let now: BTreeMap<u32, &Thread> = after.threads.iter().map(|(k, v)| (*k, v)).collect();
+    let threads: BTreeMap<u32, &Thread> = before
+        .threads
+        .iter()
+        .filter(|(tid, thread)| now.get(tid).is_some_and(|now| is_same(thread, now)))
+        .map(|(tid, thread)| (*tid, thread))
+        .collect();
+    let waits: BTreeMap<_, &Waits> = before
+        .waits
+        .iter()
+        .filter(|(key, _)| threads.contains_key(&key.tid))
+        .map(|(k, v)| (order(k), v))
+        .collect();
     let block: BTreeMap<_, &BlockTotals> = before
         .block
         .iter()
@@ -110,9 +122,13 @@ pub fn difference(before: &Totals, after: &Totals, end_ktime_ns: u64) -> Totals 
     }
 }
 
+fn is_same(before: &Thread, now: &Thread) -> bool {
+    (before.tgid, before.born_ktime_ns) == (now.tgid, now.born_ktime_ns)
+}
+
 fn thread(before: Option<&Thread>, now: &Thread, end_ktime_ns: u64) -> Thread {
     let mut since = *now;
-    if let Some(before) = before.filter(|before| before.tgid == now.tgid) {
+    if let Some(before) = before {
         since.on_cpu_ns = now.on_cpu_ns.saturating_sub(before.on_cpu_ns);
         since.woken_ns = now.woken_ns.saturating_sub(before.woken_ns);
         since.preempted_ns = now.preempted_ns.saturating_sub(before.preempted_ns);

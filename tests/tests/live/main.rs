@@ -18,5 +18,7 @@ mod oracles_disk;
 mod oracles_memory;
 mod replay;
 mod sampler;
+mod sampler_faults;
 mod support;
+mod unharmed;
 mod verdicts;

@@ -21,7 +21,8 @@ const ALLOWANCE_NS: u64 = 60_000_000;
 /// How long the first windows may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-fn sampler(pier: &Path, store: &Path) -> Profile {
+/// A sampler with windows of a second.
+pub fn sampler(pier: &Path, store: &Path) -> Profile {
     Profile::new(["sampler", "--interval", "1", "--ship"])
         .arg(pier)
         .arg("--store")
@@ -29,16 +30,21 @@ fn sampler(pier: &Path, store: &Path) -> Profile {
 }
 
 /// All windows of the store in one, as `profile history` adds them up.
-fn history(store: &Path) -> Option<Value> {
-    let outcome = Profile::new(["history", "--json", "--since", "1h", "--store"])
-        .arg(store)
-        .run()
-        .unwrap();
+pub fn history(store: &Path) -> Option<Value> {
+    history_of(store, &[])
+}
+
+/// The same, with more arguments.
+pub fn history_of(store: &Path, more: &[&str]) -> Option<Value> {
+    let history = Profile::new(["history", "--json", "--since", "1h", "--store"]).arg(store);
+    let history = more.iter().fold(history, |history, word| history.arg(word));
+    let outcome = history.run().unwrap();
     let mut history = outcome.json().ok()?;
     Some(history["total"].take())
 }
 
-fn wait_for_windows(store: &Path, windows: u64) {
+/// Waits until the store holds so many.
+pub fn wait_for_windows(store: &Path, windows: u64) {
     poll_until("windows to be stored", LIMIT, || {
         let history = history(store);
         let found = history
