@@ -16,7 +16,7 @@ use crate::host::process::Process;
 use crate::host::{HostFacts, Reading, Roots, host_facts};
 use crate::model::ProcessMemory;
 use crate::model::{Capture, Clocks, EndReason, Losses, Meta, Symbols, ThreadState, Totals};
-use crate::sampler::reading::{close, difference};
+use crate::sampler::reading::{close, difference, first_entry};
 use crate::sampler::window::{Circumstances, clock_step_ns, window};
 use crate::ship::loom::{self, LoomAnswer};
 use crate::ship::{Selector, Ship, discover, ships};
@@ -187,11 +187,26 @@ impl Sampler<'_> {
     fn begin(&mut self, ship: Ship) -> anyhow::Result<()> {
         let number = self.next_ship;
         self.next_ship += 1;
+        self.enter_threads(&ship)?;
         session::watch(&mut self.probes, &ship, number)?;
         let start = self.moment(&ship, &ship.tgids())?;
         self.ships
             .insert(ship.king.tgid, self.opening(ship, number, start));
         Ok(())
+    }
+
+    /// Tells the programs what each thread of a ship is doing, before they see it do anything else.
+    fn enter_threads(&mut self, ship: &Ship) -> anyhow::Result<()> {
+        let used = counters(self.roots, &ship.targets()).threads;
+        let at_ktime_ns = now_ktime_ns();
+        let entries: Vec<_> = session::thread_states(self.roots, ship.tgids().iter())
+            .iter()
+            .filter_map(|state| {
+                let sum_exec_ns = used.get(&state.tid)?.on_cpu_ns;
+                Some((state.tid, first_entry(state, sum_exec_ns, at_ktime_ns)))
+            })
+            .collect();
+        Ok(self.probes.enter_threads(&entries)?)
     }
 
     /// Reads everything, with all sums closed, for a ship whose processes are `tgids`.

@@ -6,16 +6,36 @@
 
 use std::collections::BTreeMap;
 
+use profiler_common::arch::NO_SYSCALL;
 use profiler_common::block::BlockTotals;
 use profiler_common::memory::MemoryTotals;
 use profiler_common::sched::{
     RUN_QUEUE, STATE_BLOCKED, STATE_EXITED, STATE_ON_CPU, STATE_PREEMPTED, STATE_WOKEN,
-    TASK_RUNNABLE, Thread, WaitKey, Waits,
+    TASK_INTERRUPTIBLE, TASK_RUNNABLE, TASK_STOPPED, TASK_UNINTERRUPTIBLE, Thread, WaitKey, Waits,
 };
 use profiler_common::udp::UdpTotals;
 use zerocopy::FromZeros;
 
-use crate::model::Totals;
+use crate::model::{ThreadState, Totals};
+
+/// A thread as it is entered before it is watched: in the state that procfs gives it, since
+/// `at_ktime_ns`. Without this, one that sleeps would be in no sum until it is woken, and then with all
+/// its sleep at once, windows late. `sum_exec_ns` is its time on CPU by the kernel's own count.
+pub fn first_entry(state: &ThreadState, sum_exec_ns: u64, at_ktime_ns: u64) -> Thread {
+    let mut thread = Thread::new_zeroed();
+    thread.tgid = state.tgid;
+    thread.since_ktime_ns = at_ktime_ns;
+    thread.sum_exec_ns = sum_exec_ns;
+    (thread.state, thread.wait.task_state) = match state.state {
+        'S' | 'I' => (STATE_BLOCKED, TASK_INTERRUPTIBLE),
+        'D' => (STATE_BLOCKED, TASK_UNINTERRUPTIBLE),
+        'T' | 't' => (STATE_BLOCKED, TASK_STOPPED),
+        // It runs, or is about to.
+        _ => (STATE_ON_CPU, TASK_RUNNABLE),
+    };
+    thread.wait.syscall_nr = state.syscall_nr.unwrap_or(NO_SYSCALL);
+    thread
+}
 
 /// Adds what is open at `at_ktime_ns` to the sums of `totals`, whose window began at
 /// `start_ktime_ns`.
@@ -122,8 +142,12 @@ pub fn difference(before: &Totals, after: &Totals, end_ktime_ns: u64) -> Totals 
     }
 }
 
+/// Whether an entry is the one of before, whose sums went on: a new one begins at nothing.
 fn is_same(before: &Thread, now: &Thread) -> bool {
-    (before.tgid, before.born_ktime_ns) == (now.tgid, now.born_ktime_ns)
+    before.tgid == now.tgid
+        && before.switches <= now.switches
+        && before.on_cpu_ns <= now.on_cpu_ns
+        && !(before.state == STATE_EXITED && now.exited_ktime_ns == 0 && now.switches == 0)
 }
 
 fn thread(before: Option<&Thread>, now: &Thread, end_ktime_ns: u64) -> Thread {

@@ -113,6 +113,37 @@ fn windows_add_up_to_the_kernels_counters() {
 }
 
 #[test]
+fn a_thread_that_sleeps_for_long_counts_once() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    // It rests, so that mars sleeps from before the sampler until it is woken, windows later.
+    let ship = ShipInMemory::start(&ShipOptions {
+        events_per_second: Some(0.0),
+        ..ShipOptions::default()
+    });
+    let home = Scratch::in_memory("store").unwrap();
+    let store = home.path().join("ships.db");
+    let running = sampler(ship.ship.pier(), &store).start().unwrap();
+    wait_for_windows(&store, 4);
+    crate::oracles::send(&ship.ship, &crate::oracles::BURST);
+    let outcome = end(running, Signal::TERM);
+    assert_eq!(outcome.code(), Some(DONE), "{}", outcome.stderr);
+    let history = history(&store).unwrap();
+    let duration_ns = number(&history, "duration_ns");
+    // Each role has one thread.
+    for role in ["king", "mars"] {
+        let wall_ns = number(&history["budgets"][role], "wall_ns");
+        println!("{role}: {wall_ns} of {duration_ns}");
+        let off = wall_ns.abs_diff(duration_ns);
+        assert!(
+            off <= duration_ns / 100 + ALLOWANCE_NS,
+            "{role}: {history:#}"
+        );
+    }
+}
+
+#[test]
 fn a_killed_sampler_loses_only_the_window_in_hand() {
     let Some(_live) = gate::need_bpf() else {
         return;
