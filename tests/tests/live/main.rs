@@ -21,4 +21,5 @@ mod sampler;
 mod sampler_faults;
 mod support;
 mod unharmed;
+mod units;
 mod verdicts;
