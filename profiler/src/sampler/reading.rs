@@ -286,6 +286,35 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_that_was_made_anew_counts_from_its_start() {
+        let before = totals(500, STATE_EXITED, 10, 40);
+        let after = totals(3, STATE_ON_CPU, 20, 7);
+        let window = difference(&before, &after, 30);
+        assert_eq!(window.threads[0].1.on_cpu_ns, 3);
+        // Its waits went with it.
+        assert_eq!(window.waits[0].1.total_ns, 7);
+    }
+
+    #[test]
+    fn a_thread_that_sleeps_when_it_is_entered_sleeps_since_then() {
+        let state = ThreadState {
+            tgid: 7,
+            tid: 8,
+            comm: "mars".to_owned(),
+            state: 'S',
+            syscall_nr: Some(232),
+        };
+        let mut entered = Totals {
+            threads: vec![(8, first_entry(&state, 11, 100))],
+            ..Totals::default()
+        };
+        close(&mut entered, 0, 160);
+        let thread = &entered.threads[0].1;
+        assert_eq!((thread.blocked_ns, thread.sum_exec_ns), (60, 11));
+        assert_eq!(entered.waits[0].1.total_ns, 60);
+    }
+
+    #[test]
     fn another_process_under_the_same_thread_id_counts_from_its_start() {
         let before = totals(500, STATE_EXITED, 10, 0);
         let mut after = totals(3, STATE_ON_CPU, 20, 0);
