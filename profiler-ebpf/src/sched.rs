@@ -68,16 +68,16 @@ pub fn entry(tid: u32) -> Option<*mut Thread> {
 
 /// The entry of a thread, made if it is not there.
 #[inline(always)]
-fn thread(task: Task, tgid: u32) -> Option<*mut Thread> {
+fn thread(task: Task, tgid: u32, now: u64) -> Option<*mut Thread> {
     let tid = task.tid();
     if let Some(thread) = SCHED_THREADS.get_ptr_mut(tid) {
         return Some(thread);
     }
-    new_thread(tid, tgid)
+    new_thread(tid, tgid, now)
 }
 
 #[inline(never)]
-fn new_thread(tid: u32, tgid: u32) -> Option<*mut Thread> {
+fn new_thread(tid: u32, tgid: u32, now: u64) -> Option<*mut Thread> {
     let zero = SCHED_NEW_THREAD.get(0)?;
     // `BPF_NOEXIST`: another CPU may have been first; then its entry is the one.
     let _ = SCHED_THREADS.insert(tid, zero, 1);
@@ -86,7 +86,14 @@ fn new_thread(tid: u32, tgid: u32) -> Option<*mut Thread> {
         return None;
     };
     // SAFETY: a live map value.
-    unsafe { (*thread).tgid = tgid };
+    unsafe {
+        (*thread).tgid = tgid;
+        // A sampler's window began days ago: of a thread that user space did not enter, nothing is
+        // known until now.
+        if !recording() {
+            (*thread).since_ktime_ns = now;
+        }
+    }
     Some(thread)
 }
 
@@ -174,7 +181,7 @@ fn switched_out(
     now: u64,
     window: &Window,
 ) -> Option<()> {
-    let thread = thread(prev, tgid)?;
+    let thread = thread(prev, tgid, now)?;
     let kernel_state = if offset!(switch_has_prev_state) != 0 {
         ctx.arg::<u32>(3)
     } else {
@@ -270,7 +277,7 @@ unsafe fn unseen_run(thread: *mut Thread, tid: u32, sum_exec_ns: u64, now: u64, 
 #[inline(always)]
 fn switched_in(next: Task, tgid: u32, behind_tgid: u32, now: u64, window: &Window) -> Option<()> {
     let tid = next.tid();
-    let thread = thread(next, tgid)?;
+    let thread = thread(next, tgid, now)?;
     // SAFETY: a live map value; a thread that is being switched in is touched by this CPU only.
     unsafe {
         let state = (*thread).state;
@@ -376,7 +383,7 @@ fn try_sched_wakeup(task: Task, tgid: u32) -> Option<()> {
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let window = ship::tracking(now)?;
-    let thread = thread(task, tgid)?;
+    let thread = thread(task, tgid, now)?;
     // SAFETY: a live map value; the thread is asleep, and the kernel holds its run queue's lock.
     unsafe {
         if (*thread).state == STATE_UNKNOWN {
@@ -433,9 +440,12 @@ fn try_sched_process_fork(ctx: &BtfTracePointContext, parent_tgid: u32) -> Optio
         ship::follow(parent_tgid, tgid);
         debug!(ctx, "following process {}, forked by {}", tgid, parent_tgid);
     }
-    let thread = thread(child, tgid)?;
+    let thread = thread(child, tgid, now)?;
     // SAFETY: a live map value; the child has not run yet.
     unsafe {
+        // Its number may have been that of a thread that has ended.
+        (*thread).tgid = tgid;
+        (*thread).exited_ktime_ns = 0;
         (*thread).born_ktime_ns = now;
         (*thread).since_ktime_ns = now;
         (*thread).sum_exec_ns = 0;

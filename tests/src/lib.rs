@@ -14,6 +14,7 @@ pub mod process;
 pub mod profile;
 pub mod scratch;
 pub mod ship;
+pub mod trace;
 pub mod undo;
 pub mod workspace;
 

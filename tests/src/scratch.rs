@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::faults::{cgroup, disk};
 use crate::undo::Undo;
-use crate::{Error, Result, workspace};
+use crate::{Error, Result, trace, workspace};
 
 /// What every name begins with.
 const PREFIX: &str = "profile-harness-";
@@ -81,6 +81,7 @@ pub(crate) fn remove_stale() {
     let steps = [
         disk::unmount_stale(),
         cgroup::remove_stale(),
+        trace::remove_stale(),
         remove_stale_directories(&std::env::temp_dir()),
         remove_stale_directories(Path::new(MEMORY)),
     ];

@@ -79,6 +79,8 @@ pub struct Attribution {
     pub page_ins: PageInRule,
     /// Who was ahead in the run queue, most first.
     pub behind: Vec<Behind>,
+    /// Time that threads of king, mars and commit workers were held back by a quota, an estimate.
+    pub throttled_ns: u64,
     /// The events whose time all of this is; nothing if it is that of threads.
     pub events: Option<EventTimes>,
 }
@@ -182,6 +184,7 @@ pub fn attribute(capture: &Capture, summaries: &Summaries) -> Attribution {
         .map(|(stalled_ns, wall_ns)| ratio(*stalled_ns, *wall_ns))
         .fold(0.0, f64::max);
     attribution.behind = behind(capture);
+    attribution.throttled_ns = attribution.leaf_ns(Leaf::Throttled);
     let mars = mars_splits(&summaries.threads, &upkeep);
     let throttled_ratio = ratio(throttled_ns, run_queue_ns).min(1.0);
     let page_ins = attribution.page_ins;
@@ -311,21 +314,25 @@ fn class(meta: &Meta, role: Role, wait: &WaitSummary) -> WaitClass {
 }
 
 /// Time for which the ship's group had used up its CPU quota, but never more than its threads
-/// waited for a CPU. The group that was throttled most counts: its time contains the others'.
+/// waited for a CPU.
 fn throttled_ns(capture: &Capture, threads: &[ThreadSummary]) -> u64 {
-    let meta = &capture.meta;
-    let (Some(before), Some(after)) = (
-        meta.counters_start.throttling.known(),
-        meta.counters_end.throttling.known(),
-    ) else {
-        return 0;
-    };
     let waited: u64 = threads.iter().map(|thread| thread.run_queue_ns).sum();
+    throttled_by_kernel_ns(&capture.meta)
+        .unwrap_or(0)
+        .min(waited)
+}
+
+/// Time for which the ship's group had used up its CPU quota, as the kernel counts it; nothing if
+/// there is no quota, or if it is not known. The group that was throttled most counts: its time
+/// contains the others'.
+pub fn throttled_by_kernel_ns(meta: &Meta) -> Option<u64> {
+    let before = meta.counters_start.throttling.known()?;
+    let after = meta.counters_end.throttling.known()?;
     let throttled = after.iter().filter_map(|after| {
         let before = before.iter().find(|before| before.group == after.group)?;
         Some(after.throttled_ns.saturating_sub(before.throttled_ns))
     });
-    throttled.max().unwrap_or(0).min(waited)
+    throttled.max()
 }
 
 /// Who ran before the ship's threads got their CPU, from the recorded waits.

@@ -13,6 +13,8 @@
 //! Refaults are those of the ship's control group, or of the machine where the group is not known.
 //! Pages from swap are no matter of this rule: the kernel's stack tells them.
 
+use serde::Serialize;
+
 use crate::model::{Meta, sum};
 
 use super::leaf::Leaf;
@@ -25,7 +27,7 @@ const REFAULT_RATIO_SHORT: u64 = 10;
 const PRESSURE_PERCENT: u64 = 1;
 
 /// What the rule saw.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct PageInRule {
     /// Major faults of the ship; nothing if unknown.
     pub major_faults: Option<u64>,

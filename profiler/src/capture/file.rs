@@ -199,6 +199,7 @@ pub fn read(from: &mut impl Read) -> Result<Capture, FileError> {
 
 fn section(to: &mut impl Write, name: &str, payload: &[u8]) -> Result<(), FileError> {
     let mut head = [0; 24];
+    // The names are the constants above, of at most eight bytes.
     head[..name.len()].copy_from_slice(name.as_bytes());
     head[8..16].copy_from_slice(&(payload.len() as u64).to_le_bytes());
     head[16..20].copy_from_slice(&crc32fast::hash(payload).to_le_bytes());

@@ -45,6 +45,7 @@ fn find(kallsyms: impl BufRead) -> Functions {
         if let Some(at) = wanted(name)
             && address != 0
         {
+            // `wanted` gives one of the three places.
             found[at].start = address;
         }
     }

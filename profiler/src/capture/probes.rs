@@ -9,6 +9,7 @@ use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, S
 use aya::programs::{PerfEvent, Program, TracePoint};
 use aya::util::online_cpus;
 use aya::{Ebpf, EbpfLoader, Endianness, Pod, VerifierLogLevel};
+use profiler_common::block::{BlockKey, BlockTotals};
 use profiler_common::loss;
 use profiler_common::memory::Functions;
 use profiler_common::offsets::Offsets;
@@ -450,6 +451,37 @@ impl Probes {
             .filter(|(key, _)| tids.contains(&key.tid))
         {
             gone(waits.remove(key), "SCHED_WAITS")?;
+        }
+        let mut block: HashMap<_, BlockKey, BlockTotals> = self.map_mut("BLOCK_TOTALS")?;
+        for (key, _) in totals
+            .block
+            .iter()
+            .filter(|(key, _)| tids.contains(&key.tid))
+        {
+            gone(block.remove(key), "BLOCK_TOTALS")?;
+        }
+        Ok(())
+    }
+
+    /// Enters threads before their process is watched; one that is there already stays as it is.
+    ///
+    /// # Errors
+    /// If the kernel refuses the map update for another reason than that the map is full, which is
+    /// counted as lost when the thread is seen.
+    pub fn enter_threads(&mut self, entries: &[(u32, Thread)]) -> Result<(), ProbeError> {
+        /// `BPF_NOEXIST` (`include/uapi/linux/bpf.h`).
+        const NOEXIST: u64 = 1;
+        let mut threads: HashMap<_, u32, Thread> = self.map_mut("SCHED_THREADS")?;
+        for (tid, thread) in entries {
+            match threads.insert(tid, thread, NOEXIST) {
+                Ok(()) => {}
+                Err(aya::maps::MapError::SyscallError(error))
+                    if matches!(
+                        error.io_error.raw_os_error(),
+                        Some(libc::EEXIST | libc::E2BIG)
+                    ) => {}
+                Err(error) => return Err(map_error("SCHED_THREADS", error)),
+            }
         }
         Ok(())
     }

@@ -54,6 +54,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         all.join(", ")
     });
     let proposed = match disks.first() {
+        // A constant of at least one for every class.
         Some(disk) => fitting(disk.class)[0],
         None => "none",
     };

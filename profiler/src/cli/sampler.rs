@@ -16,8 +16,8 @@ use crate::host::process::Process;
 use crate::host::{HostFacts, Reading, Roots, host_facts};
 use crate::model::ProcessMemory;
 use crate::model::{Capture, Clocks, EndReason, Losses, Meta, Symbols, ThreadState, Totals};
-use crate::sampler::reading::{close, difference};
-use crate::sampler::window::{Circumstances, window};
+use crate::sampler::reading::{close, difference, first_entry};
+use crate::sampler::window::{Circumstances, clock_step_ns, window};
 use crate::ship::loom::{self, LoomAnswer};
 use crate::ship::{Selector, Ship, discover, ships};
 use crate::store::{Retention, Store, StoreError};
@@ -112,20 +112,27 @@ impl Wanted {
     }
 }
 
-/// A ship that is sampled, and all that was read when its window began.
+/// A ship that is sampled.
 struct Sampled {
     ship: Ship,
     /// Its number in the programs' maps.
     number: u32,
     host: HostFacts,
-    /// Closed when the window began.
+    /// When its window began.
+    start: Moment,
+}
+
+/// All that is read where a window ends and the next begins. It is read once for both, so that
+/// whatever is counted in a moment is in one of them.
+struct Moment {
+    ktime_ns: u64,
+    unix_ns: u64,
+    /// Closed at that time.
     totals: Totals,
-    start_ktime_ns: u64,
-    start_unix_ns: u64,
     counters: KernelCounters,
     loom: LoomAnswer,
     thread_states: Vec<ThreadState>,
-    cpu_start_ns: u64,
+    cpu_ns: u64,
 }
 
 struct Sampler<'a> {
@@ -181,33 +188,50 @@ impl Sampler<'_> {
     fn begin(&mut self, ship: Ship) -> anyhow::Result<()> {
         let number = self.next_ship;
         self.next_ship += 1;
+        self.enter_threads(&ship)?;
         session::watch(&mut self.probes, &ship, number)?;
-        let totals = self.read(now_ktime_ns())?;
-        let sampled = self.opening(ship, number, totals);
-        self.ships.insert(sampled.ship.king.tgid, sampled);
+        let start = self.moment(&ship, &ship.tgids())?;
+        self.ships
+            .insert(ship.king.tgid, self.opening(ship, number, start));
         Ok(())
     }
 
-    /// All sums, closed.
-    fn read(&self, at_ktime_ns: u64) -> anyhow::Result<Totals> {
+    /// Tells the programs what each thread of a ship is doing, before they see it do anything else.
+    fn enter_threads(&mut self, ship: &Ship) -> anyhow::Result<()> {
+        let used = counters(self.roots, &ship.targets()).threads;
+        let at_ktime_ns = now_ktime_ns();
+        let entries: Vec<_> = session::thread_states(self.roots, ship.tgids().iter())
+            .iter()
+            .filter_map(|state| {
+                let sum_exec_ns = used.get(&state.tid)?.on_cpu_ns;
+                Some((state.tid, first_entry(state, sum_exec_ns, at_ktime_ns)))
+            })
+            .collect();
+        Ok(self.probes.enter_threads(&entries)?)
+    }
+
+    /// Reads everything, with all sums closed, for a ship whose processes are `tgids`.
+    fn moment(&self, ship: &Ship, tgids: &[u32]) -> anyhow::Result<Moment> {
+        let (ktime_ns, unix_ns) = (now_ktime_ns(), session::unix_ns());
         let mut totals = self.probes.totals()?;
-        close(&mut totals, 0, at_ktime_ns);
-        Ok(totals)
+        close(&mut totals, 0, ktime_ns);
+        Ok(Moment {
+            ktime_ns,
+            unix_ns,
+            totals,
+            counters: counters(self.roots, &ship.targets()),
+            loom: loom::answer(self.roots, ship),
+            thread_states: session::thread_states(self.roots, tgids.iter()),
+            cpu_ns: session::cpu_time_ns(),
+        })
     }
 
     /// What a window begins with.
-    fn opening(&self, ship: Ship, number: u32, totals: Totals) -> Sampled {
-        let targets = ship.targets();
+    fn opening(&self, ship: Ship, number: u32, start: Moment) -> Sampled {
         Sampled {
             number,
-            host: host_facts(self.roots, &targets),
-            totals,
-            start_ktime_ns: now_ktime_ns(),
-            start_unix_ns: session::unix_ns(),
-            counters: counters(self.roots, &targets),
-            loom: loom::answer(self.roots, &ship),
-            thread_states: session::thread_states(self.roots, ship.tgids().iter()),
-            cpu_start_ns: session::cpu_time_ns(),
+            host: host_facts(self.roots, &ship.targets()),
+            start,
             ship,
         }
     }
@@ -219,9 +243,9 @@ impl Sampler<'_> {
             let Some(sampled) = self.ships.remove(&king) else {
                 continue;
             };
-            let (ship, number, totals) = self.end(sampled, ended, losses.clone())?;
+            let (ship, number, end) = self.end(sampled, ended, losses.clone())?;
             if ended == EndReason::TimeIsUp {
-                let sampled = self.opening(ship, number, totals);
+                let sampled = self.opening(ship, number, end);
                 self.ships.insert(king, sampled);
             }
         }
@@ -269,11 +293,7 @@ impl Sampler<'_> {
         sampled: Sampled,
         ended: EndReason,
         losses: Losses,
-    ) -> anyhow::Result<(Ship, u32, Totals)> {
-        let end_ktime_ns = now_ktime_ns();
-        let totals = self.read(end_ktime_ns)?;
-        let end_unix_ns = session::unix_ns();
-        let targets = sampled.ship.targets();
+    ) -> anyhow::Result<(Ship, u32, Moment)> {
         let followed: Vec<u32> = self
             .probes
             .watched_processes()?
@@ -283,10 +303,13 @@ impl Sampler<'_> {
             .collect();
         let mut tgids = sampled.ship.tgids();
         tgids.extend(&followed);
-        let since = difference(&sampled.totals, &totals, end_ktime_ns);
-        let duration_ns = end_ktime_ns.saturating_sub(sampled.start_ktime_ns);
-        let clock_step_ns =
-            i128::from(end_unix_ns) - i128::from(sampled.start_unix_ns) - i128::from(duration_ns);
+        let (start, end) = (sampled.start, self.moment(&sampled.ship, &tgids)?);
+        let since = difference(&start.totals, &end.totals, end.ktime_ns);
+        let clocks = Clocks {
+            start_ktime_ns: start.ktime_ns,
+            end_ktime_ns: end.ktime_ns,
+            start_unix_ns: start.unix_ns,
+        };
         let capture = Capture {
             totals: of_ship(since, &tgids, &sampled.ship),
             events: Vec::new(),
@@ -295,11 +318,7 @@ impl Sampler<'_> {
                 profiler_version: env!("CARGO_PKG_VERSION").to_owned(),
                 architecture: std::env::consts::ARCH.to_owned(),
                 host: sampled.host,
-                clocks: Clocks {
-                    start_ktime_ns: sampled.start_ktime_ns,
-                    end_ktime_ns,
-                    start_unix_ns: sampled.start_unix_ns,
-                },
+                clocks,
                 requested_s: self.arguments.interval,
                 threshold_ns: u64::MAX,
                 timeline_ns: u64::MAX,
@@ -307,19 +326,19 @@ impl Sampler<'_> {
                 ended,
                 probes: self.probes.statuses().to_vec(),
                 followed_tgids: followed,
-                thread_states_start: sampled.thread_states,
-                thread_states: session::thread_states(self.roots, tgids.iter()),
-                counters_start: sampled.counters,
-                counters_end: counters(self.roots, &targets),
-                loom_start: sampled.loom,
-                loom_end: loom::answer(self.roots, &sampled.ship),
+                thread_states_start: start.thread_states,
+                thread_states: end.thread_states.clone(),
+                counters_start: start.counters,
+                counters_end: end.counters.clone(),
+                loom_start: start.loom,
+                loom_end: end.loom.clone(),
                 mappings: BTreeMap::new(),
                 loom_use: Reading::unknown("not read while sampling: it holds the ship up"),
                 losses,
                 program_costs: Vec::new(),
                 cost_measured_ns: 0,
                 own_tgid: std::process::id(),
-                own_use: session::own_use(self.roots, sampled.cpu_start_ns),
+                own_use: session::own_use(self.roots, start.cpu_ns),
                 record_bytes: 0,
                 records: 0,
                 ship: sampled.ship,
@@ -327,16 +346,12 @@ impl Sampler<'_> {
         };
         let report = crate::report::report(&capture);
         let circumstances = Circumstances {
-            // Both clocks are read one after the other: what is below a tick is no step.
-            clock_step_ns: i64::try_from(clock_step_ns)
-                .ok()
-                .filter(|step| step.unsigned_abs() >= 10_000_000)
-                .unwrap_or(0),
+            clock_step_ns: clock_step_ns(&clocks, end.unix_ns),
             memory: mars_memory(self.roots, &capture.meta.ship),
             thinned: false,
         };
         self.keep(&window(&capture, &report, &circumstances))?;
-        Ok((capture.meta.ship, sampled.number, totals))
+        Ok((capture.meta.ship, sampled.number, end))
     }
 
     /// Stores a window. On a full disk the oldest make room for it.
@@ -384,16 +399,21 @@ impl Sampler<'_> {
         Ok(losses)
     }
 
-    /// Threads that have ended make room for others.
+    /// Threads that have ended make room for others, once their last time is in a window: so only those
+    /// that every ship's next window begins without.
     fn forget_the_dead(&mut self) -> anyhow::Result<()> {
-        let totals = self.probes.totals()?;
-        let dead: Vec<u32> = totals
+        let starts = self.ships.values().map(|sampled| &sampled.start);
+        let Some(first) = starts.min_by_key(|start| start.ktime_ns) else {
+            return Ok(());
+        };
+        let dead: Vec<u32> = first
+            .totals
             .threads
             .iter()
             .filter(|(_, thread)| thread.exited_ktime_ns != 0)
             .map(|(tid, _)| *tid)
             .collect();
-        Ok(self.probes.forget(&totals, &dead)?)
+        Ok(self.probes.forget(&first.totals, &dead)?)
     }
 }
 

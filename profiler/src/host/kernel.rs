@@ -88,6 +88,9 @@ pub struct KernelFacts {
     pub sysctls: BTreeMap<String, Reading<String>>,
     /// Transparent huge pages: the chosen word of `enabled`.
     pub transparent_huge_pages: Reading<String>,
+    /// Block devices that are swapped to (`major << 20 | minor`); unknown where one swaps to a file.
+    #[serde(default = "swap_devices_unread")]
+    pub swap_devices: Reading<Vec<u32>>,
 }
 
 /// Memory and swap of the machine.
@@ -140,7 +143,31 @@ pub fn kernel_facts(roots: &Roots) -> KernelFacts {
             &roots.sys.join("kernel/mm/transparent_hugepage/enabled"),
         )
         .into(),
+        swap_devices: swap_devices(roots).into(),
     }
+}
+
+/// For captures of profilers that did not read it.
+fn swap_devices_unread() -> Reading<Vec<u32>> {
+    Reading::unknown("the capture does not hold it")
+}
+
+/// Reads `/proc/swaps`: a line of headings, then one line for each area, its name first.
+fn swap_devices(roots: &Roots) -> Result<Vec<u32>, ReadError> {
+    let path = roots.proc.join("swaps");
+    let text = read_text(&path)?;
+    let device = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (name, kind) = (words.next()?, words.next()?);
+        let name = name.strip_prefix("/dev/").filter(|_| kind == "partition")?;
+        let number = read_text(&roots.sys.join("class/block").join(name).join("dev")).ok()?;
+        let (major, minor) = number.trim().split_once(':')?;
+        Some(major.parse::<u32>().ok()? << 20 | minor.parse::<u32>().ok()?)
+    };
+    text.lines()
+        .skip(1)
+        .map(|line| device(line).ok_or_else(|| ReadError::malformed(&path, line)))
+        .collect()
 }
 
 /// The kernel's release, `uname -r`.
@@ -340,6 +367,25 @@ mod tests {
         let new = parse_pressure(Path::new("io"), &full).unwrap();
         assert_eq!(new.full_total_us, Some(5));
         assert!(parse_pressure(Path::new("io"), "").is_err());
+    }
+
+    #[test]
+    fn swap_in_a_file_makes_its_devices_unknown() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let roots = Roots::under(folder.path());
+        let sys = folder.path().join("sys/class/block/zram0");
+        std::fs::create_dir_all(&sys).unwrap();
+        std::fs::write(sys.join("dev"), "253:1\n").unwrap();
+        std::fs::create_dir(folder.path().join("proc")).unwrap();
+        let swaps = folder.path().join("proc/swaps");
+        let head = "Filename Type Size Used Priority\n";
+        std::fs::write(&swaps, head).unwrap();
+        assert_eq!(swap_devices(&roots).unwrap(), [0; 0]);
+        let device = format!("{head}/dev/zram0 partition 524284 0 5\n");
+        std::fs::write(&swaps, &device).unwrap();
+        assert_eq!(swap_devices(&roots).unwrap(), [253 << 20 | 1]);
+        std::fs::write(&swaps, format!("{device}/swapfile file 9 0 -2\n")).unwrap();
+        assert!(swap_devices(&roots).is_err());
     }
 
     #[test]

@@ -1,21 +1,33 @@
 //! Our sums beside the kernel's own counters, read at both ends of the window.
+//!
+//! Only what we count ourselves is compared. File pages that were read back after an eviction are no
+//! sum of ours: no tracepoint tells them, so they are the kernel's number wherever they are shown.
 
 use super::{Check, KernelSums};
 use crate::aggregate::Summaries;
 use crate::aggregate::block::Operation;
 use crate::aggregate::sched::ThreadSummary;
+use crate::attribute::Attribution;
+use crate::host::block::{Backing, BlockDevice, DiskCounters};
 use crate::model::{Capture, sum};
+
+/// Name of the comparison of what was charged to a quota.
+pub const THROTTLED_TIME: &str = "throttled time";
 
 const SCHEDSTAT: &str = "/proc/PID/task/TID/schedstat";
 
 /// All comparisons that this capture allows.
-pub fn checks(capture: &Capture, summaries: &Summaries) -> Vec<Check> {
+pub fn checks(capture: &Capture, summaries: &Summaries, attribution: &Attribution) -> Vec<Check> {
     [
         on_cpu(capture, summaries),
         run_queue(capture, summaries),
+        throttled(capture, attribution),
         written(capture, summaries),
         read(capture, summaries),
+        of_device(capture, summaries, Operation::Write),
+        of_device(capture, summaries, Operation::Read),
         major_faults(summaries, capture),
+        swapped_in(capture, summaries),
         lost_datagrams(capture, summaries),
     ]
     .into_iter()
@@ -65,6 +77,7 @@ fn on_cpu(capture: &Capture, summaries: &Summaries) -> Option<Check> {
         ours,
         kernels,
         unit: "ns",
+        others_included: false,
     })
 }
 
@@ -76,6 +89,7 @@ fn run_queue(capture: &Capture, summaries: &Summaries) -> Option<Check> {
         ours,
         kernels,
         unit: "ns",
+        others_included: false,
     })
 }
 
@@ -87,6 +101,7 @@ fn major_faults(summaries: &Summaries, capture: &Capture) -> Option<Check> {
         ours: summaries.memory.major_faults?,
         kernels,
         unit: "",
+        others_included: false,
     })
 }
 
@@ -100,20 +115,104 @@ fn io(capture: &Capture, of: fn(&crate::host::counters::IoCounters) -> u64) -> O
     differences.collect::<Option<Vec<u64>>>().map(sum)
 }
 
-fn block_bytes(capture: &Capture, summaries: &Summaries, operation: Operation) -> Option<u64> {
-    // Stacked devices show every byte once more; the topmost, where the file system is, counts.
-    let top = match &capture.meta.host.storage.backing {
-        crate::host::block::Backing::Devices(devices) => devices.first()?,
-        _ => return None,
-    };
+/// The device that the pier's file system is on.
+fn top_device(capture: &Capture) -> Option<&BlockDevice> {
+    match &capture.meta.host.storage.backing {
+        Backing::Devices(devices) => devices.first(),
+        _ => None,
+    }
+}
+
+/// Bytes of the ship's own bios on the devices that `counts` names.
+fn bio_bytes(
+    capture: &Capture,
+    summaries: &Summaries,
+    operation: Operation,
+    counts: impl Fn(u32) -> bool,
+) -> Option<u64> {
     let of = summaries
         .block
         .iter()
-        .filter(|block| block.operation == operation);
-    let on_top =
-        of.filter(|block| block.dev == (top.major << 20 | top.minor) || !top.class.is_stacked());
+        .filter(|block| block.operation == operation && counts(block.dev));
     (capture.meta.attached("block_bio_queue") && capture.meta.attached("block_rq_complete"))
-        .then(|| sum(on_top.map(|block| block.bytes)))
+        .then(|| sum(of.map(|block| block.bytes)))
+}
+
+fn block_bytes(capture: &Capture, summaries: &Summaries, operation: Operation) -> Option<u64> {
+    // Stacked devices show every byte once more; the topmost, where the file system is, counts.
+    let top = top_device(capture)?;
+    let (number, is_stacked) = (top.major << 20 | top.minor, top.class.is_stacked());
+    // A process' counter has what it read from swap (`submit_bio`, block/blk-core.c), but not what it
+    // wrote there: that is counted where a file's page becomes dirty.
+    let swap = capture.meta.host.kernel.swap_devices.known();
+    let swaps = |dev: u32| swap.is_some_and(|swap| swap.contains(&dev));
+    bio_bytes(capture, summaries, operation, |dev| {
+        if swaps(dev) {
+            operation == Operation::Read
+        } else {
+            dev == number || !is_stacked
+        }
+    })
+}
+
+/// The device's own counters know everybody's bytes: also what the file system's journal and the
+/// kernel's writers wrote in the ship's name.
+fn of_device(capture: &Capture, summaries: &Summaries, operation: Operation) -> Option<Check> {
+    let top = top_device(capture)?;
+    let number = top.major << 20 | top.minor;
+    let ours = bio_bytes(capture, summaries, operation, |dev| dev == number)?;
+    let of = |counters: &DiskCounters| match operation {
+        Operation::Write => counters.written_bytes,
+        _ => counters.read_bytes,
+    };
+    let before = capture.meta.counters_start.disks.known()?.get(&top.name)?;
+    let after = capture.meta.counters_end.disks.known()?.get(&top.name)?;
+    Some(Check {
+        what: match operation {
+            Operation::Write => "bytes written to the pier's device",
+            _ => "bytes read from the pier's device",
+        },
+        source: "/proc/diskstats",
+        ours,
+        kernels: of(after).saturating_sub(of(before)),
+        unit: "bytes",
+        others_included: true,
+    })
+}
+
+/// What was charged to a quota. The kernel's time cannot be more than the ship's threads were seen to
+/// wait for a CPU, unless somebody else in the group waited.
+fn throttled(capture: &Capture, attribution: &Attribution) -> Option<Check> {
+    let kernels = crate::attribute::throttled_by_kernel_ns(&capture.meta)?;
+    Some(Check {
+        what: THROTTLED_TIME,
+        source: "cpu.stat",
+        ours: attribution.throttled_ns,
+        kernels,
+        unit: "ns",
+        others_included: false,
+    })
+}
+
+/// Pages that the ship's threads read from swap themselves. Nothing is said of swap in files, whose
+/// bytes look like any file's.
+fn swapped_in(capture: &Capture, summaries: &Summaries) -> Option<Check> {
+    let kernel = &capture.meta.host.kernel;
+    let swap = kernel
+        .swap_devices
+        .known()
+        .filter(|swap| !swap.is_empty())?;
+    let bytes = bio_bytes(capture, summaries, Operation::Read, |dev| {
+        swap.contains(&dev)
+    })?;
+    Some(Check {
+        what: "pages swapped in",
+        source: "/proc/vmstat pswpin",
+        ours: bytes.checked_div(kernel.page_bytes)?,
+        kernels: summaries.memory.swapped_in_pages?,
+        unit: "",
+        others_included: true,
+    })
 }
 
 fn written(capture: &Capture, summaries: &Summaries) -> Option<Check> {
@@ -127,6 +226,7 @@ fn written(capture: &Capture, summaries: &Summaries) -> Option<Check> {
         ours,
         kernels,
         unit: "bytes",
+        others_included: false,
     })
 }
 
@@ -139,6 +239,7 @@ fn read(capture: &Capture, summaries: &Summaries) -> Option<Check> {
         ours,
         kernels,
         unit: "bytes",
+        others_included: false,
     })
 }
 
@@ -157,5 +258,6 @@ fn lost_datagrams(capture: &Capture, summaries: &Summaries) -> Option<Check> {
         ours,
         kernels,
         unit: "",
+        others_included: false,
     })
 }

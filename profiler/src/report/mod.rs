@@ -8,6 +8,7 @@ mod sentence;
 pub mod units;
 
 pub use build::report;
+pub use checks::THROTTLED_TIME;
 pub use events::{
     BehindLine, EventTimesLine, KindLine, PhaseLine, TimesLine, WorstEvent, WorstPart,
 };
@@ -18,7 +19,7 @@ use serde::Serialize;
 use crate::aggregate::memory::MemorySummary;
 use crate::aggregate::snapshot::SnapshotSummary;
 use crate::aggregate::udp::UdpSummary;
-use crate::attribute::{Cause, Leaf, VerdictKind};
+use crate::attribute::{Cause, Leaf, PageInRule, VerdictKind};
 use crate::model::EndReason;
 use crate::recommend::Fix;
 use crate::ship::Role;
@@ -67,6 +68,9 @@ pub struct Report {
     pub memory: MemorySummary,
     /// Snapshots, for which the ship stands still; nothing if they were not followed.
     pub snapshots: Option<SnapshotSummary>,
+    /// The rule by which page-ins were charged to disk or memory, and what of the kernel's numbers it
+    /// saw.
+    pub page_in_rule: PageInRule,
     /// Datagrams.
     pub udp: Option<UdpSummary>,
     /// Our sums beside the kernel's own.
@@ -293,6 +297,8 @@ pub struct Check {
     pub kernels: u64,
     /// Unit of both.
     pub unit: &'static str,
+    /// Whether the kernel's counter also counts for others than the ship, so that ours is a part of it.
+    pub others_included: bool,
 }
 
 /// What the profiler cost.

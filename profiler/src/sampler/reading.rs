@@ -6,17 +6,37 @@
 
 use std::collections::BTreeMap;
 
+use profiler_common::arch::NO_SYSCALL;
 use profiler_common::block::BlockTotals;
 use profiler_common::memory::MemoryTotals;
 use profiler_common::sched::{
     RUN_QUEUE, STATE_BLOCKED, STATE_EXITED, STATE_ON_CPU, STATE_PREEMPTED, STATE_WOKEN,
-    TASK_RUNNABLE, Thread, WaitKey, Waits,
+    TASK_INTERRUPTIBLE, TASK_RUNNABLE, TASK_STOPPED, TASK_UNINTERRUPTIBLE, Thread, WaitKey, Waits,
 };
 use profiler_common::snapshot::SnapshotTotals;
 use profiler_common::udp::UdpTotals;
 use zerocopy::FromZeros;
 
-use crate::model::Totals;
+use crate::model::{ThreadState, Totals};
+
+/// A thread as it is entered before it is watched: in the state that procfs gives it, since
+/// `at_ktime_ns`. Without this, one that sleeps would be in no sum until it is woken, and then with all
+/// its sleep at once, windows late. `sum_exec_ns` is its time on CPU by the kernel's own count.
+pub fn first_entry(state: &ThreadState, sum_exec_ns: u64, at_ktime_ns: u64) -> Thread {
+    let mut thread = Thread::new_zeroed();
+    thread.tgid = state.tgid;
+    thread.since_ktime_ns = at_ktime_ns;
+    thread.sum_exec_ns = sum_exec_ns;
+    (thread.state, thread.wait.task_state) = match state.state {
+        'S' | 'I' => (STATE_BLOCKED, TASK_INTERRUPTIBLE),
+        'D' => (STATE_BLOCKED, TASK_UNINTERRUPTIBLE),
+        'T' | 't' => (STATE_BLOCKED, TASK_STOPPED),
+        // It runs, or is about to.
+        _ => (STATE_ON_CPU, TASK_RUNNABLE),
+    };
+    thread.wait.syscall_nr = state.syscall_nr.unwrap_or(NO_SYSCALL);
+    thread
+}
 
 /// Adds what is open at `at_ktime_ns` to the sums of `totals`, whose window began at
 /// `start_ktime_ns`.
@@ -77,10 +97,22 @@ fn order(key: &WaitKey) -> (u32, i32, u32) {
     (key.tid, key.syscall_nr, key.task_state)
 }
 
-/// What was added from `before` to `after`, both closed, with nothing open at `end_ktime_ns`.
+/// What was added from `before` to `after`, both closed, with nothing open at `end_ktime_ns`. A thread
+/// whose number was given to another meanwhile counts from the beginning.
 pub fn difference(before: &Totals, after: &Totals, end_ktime_ns: u64) -> Totals {
-    let threads: BTreeMap<u32, &Thread> = before.threads.iter().map(|(k, v)| (*k, v)).collect();
-    let waits: BTreeMap<_, &Waits> = before.waits.iter().map(|(k, v)| (order(k), v)).collect();
+    let now: BTreeMap<u32, &Thread> = after.threads.iter().map(|(k, v)| (*k, v)).collect();
+    let threads: BTreeMap<u32, &Thread> = before
+        .threads
+        .iter()
+        .filter(|(tid, thread)| now.get(tid).is_some_and(|now| is_same(thread, now)))
+        .map(|(tid, thread)| (*tid, thread))
+        .collect();
+    let waits: BTreeMap<_, &Waits> = before
+        .waits
+        .iter()
+        .filter(|(key, _)| threads.contains_key(&key.tid))
+        .map(|(k, v)| (order(k), v))
+        .collect();
     let block: BTreeMap<_, &BlockTotals> = before
         .block
         .iter()
@@ -130,9 +162,17 @@ pub fn difference(before: &Totals, after: &Totals, end_ktime_ns: u64) -> Totals 
     }
 }
 
+/// Whether an entry is the one of before, whose sums went on: a new one begins at nothing.
+fn is_same(before: &Thread, now: &Thread) -> bool {
+    before.tgid == now.tgid
+        && before.switches <= now.switches
+        && before.on_cpu_ns <= now.on_cpu_ns
+        && !(before.state == STATE_EXITED && now.exited_ktime_ns == 0 && now.switches == 0)
+}
+
 fn thread(before: Option<&Thread>, now: &Thread, end_ktime_ns: u64) -> Thread {
     let mut since = *now;
-    if let Some(before) = before.filter(|before| before.tgid == now.tgid) {
+    if let Some(before) = before {
         since.on_cpu_ns = now.on_cpu_ns.saturating_sub(before.on_cpu_ns);
         since.woken_ns = now.woken_ns.saturating_sub(before.woken_ns);
         since.preempted_ns = now.preempted_ns.saturating_sub(before.preempted_ns);
@@ -275,6 +315,35 @@ mod tests {
         before.buckets[3] = u32::MAX;
         now.buckets[3] = 4;
         assert_eq!(waits_since(Some(&before), &now).buckets[3], 5);
+    }
+
+    #[test]
+    fn an_entry_that_was_made_anew_counts_from_its_start() {
+        let before = totals(500, STATE_EXITED, 10, 40);
+        let after = totals(3, STATE_ON_CPU, 20, 7);
+        let window = difference(&before, &after, 30);
+        assert_eq!(window.threads[0].1.on_cpu_ns, 3);
+        // Its waits went with it.
+        assert_eq!(window.waits[0].1.total_ns, 7);
+    }
+
+    #[test]
+    fn a_thread_that_sleeps_when_it_is_entered_sleeps_since_then() {
+        let state = ThreadState {
+            tgid: 7,
+            tid: 8,
+            comm: "mars".to_owned(),
+            state: 'S',
+            syscall_nr: Some(232),
+        };
+        let mut entered = Totals {
+            threads: vec![(8, first_entry(&state, 11, 100))],
+            ..Totals::default()
+        };
+        close(&mut entered, 0, 160);
+        let thread = &entered.threads[0].1;
+        assert_eq!((thread.blocked_ns, thread.sum_exec_ns), (60, 11));
+        assert_eq!(entered.waits[0].1.total_ns, 60);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::model::{
     Budget, DiskSpace, EventRange, Faults, LeafTime, Loom, OwnCost, ProcessMemory, ShipKey, Udp,
     Window, WindowFinding, WindowVerdict, histogram_name,
 };
-use crate::model::{Capture, EndReason, Histogram};
+use crate::model::{Capture, Clocks, EndReason, Histogram};
 use crate::report::{Report, ThreadBudget};
 use crate::ship::Role;
 
@@ -21,6 +21,20 @@ pub struct Circumstances {
     pub memory: Option<ProcessMemory>,
     /// Whether it thinned out.
     pub thinned: bool,
+}
+
+/// A difference of the two clocks below this is none: they are read one after the other.
+const CLOCK_GRAIN_NS: u64 = 10_000_000;
+
+/// How far the wall clock jumped in a window that ended at `end_unix_ns` by it.
+pub fn clock_step_ns(clocks: &Clocks, end_unix_ns: u64) -> i64 {
+    let step = i128::from(end_unix_ns)
+        - i128::from(clocks.start_unix_ns)
+        - i128::from(clocks.duration_ns());
+    i64::try_from(step)
+        .ok()
+        .filter(|step| step.unsigned_abs() >= CLOCK_GRAIN_NS)
+        .unwrap_or(0)
 }
 
 /// The window of a capture and its report.

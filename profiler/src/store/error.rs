@@ -81,6 +81,17 @@ pub enum StoreError {
         /// What the system said.
         detail: String,
     },
+    /// Its folder could not be written to for long.
+    #[error(
+        "{folder} (of user {owner}) may not be written to once the sampler has given up its \
+         privileges: name a store in a folder of root's own, such as /var/lib/profile"
+    )]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
     /// A window that cannot be kept.
     #[error("{what} of a window is beyond 2^63, so the window is not stored")]
     TooLarge {

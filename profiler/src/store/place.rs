@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -14,6 +14,29 @@ use super::StoreError;
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// The file that says who writes.
 const LOCK: &str = ".lock";
+
+/// Refuses a folder that root may write to by privilege alone: the sampler gives that up before its
+/// first window, and SQLite makes files beside the store whenever it needs them.
+pub(super) fn check_folder(store: &Path) -> Result<(), StoreError> {
+    let folder = store.parent().unwrap_or(Path::new("/"));
+    let metadata = std::fs::metadata(folder).map_err(|error| StoreError::io(folder, error))?;
+    let user = rustix::process::geteuid();
+    let write = if metadata.uid() == user.as_raw() {
+        Mode::WUSR
+    } else if metadata.gid() == rustix::process::getegid().as_raw() {
+        Mode::WGRP
+    } else {
+        Mode::WOTH
+    };
+    // What others may not do, the system tells them itself.
+    if user.is_root() && metadata.mode() & write.bits() == 0 {
+        return Err(StoreError::Folder {
+            folder: folder.to_owned(),
+            owner: metadata.uid(),
+        });
+    }
+    Ok(())
+}
 
 /// The path of a file beside the store.
 pub(super) fn beside(store: &Path, suffix: &str) -> PathBuf {

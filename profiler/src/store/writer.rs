@@ -32,6 +32,7 @@ impl Store {
         let path = place::resolve(path)?;
         // Refused before a lock is put beside it.
         place::exists(&path)?;
+        place::check_folder(&path)?;
         let lock = WriteLock::take(&path)?;
         if !place::exists(&path)? {
             place::create(&path)?;

@@ -145,6 +145,16 @@ impl CpuQuota {
         self.group.add(pid)
     }
 
+    /// Lets the group come before everybody else while it has its quota, so that its members wait for
+    /// nothing but that.
+    pub fn outweigh_others(&self) -> Result<()> {
+        // The largest that the kernel takes (`MAX_SHARES`, kernel/sched/sched.h; `CGROUP_WEIGHT_MAX`).
+        match self.group.version() {
+            Version::V1 => self.group.write("cpu.shares", "262144"),
+            Version::V2 => self.group.write("cpu.weight", "10000"),
+        }
+    }
+
     /// How often and how long (ns) the group was throttled: `cpu.stat`, the kernel's own account.
     pub fn throttled(&self) -> Result<(u64, u64)> {
         let path = self.group.path().join("cpu.stat");

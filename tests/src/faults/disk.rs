@@ -91,6 +91,20 @@ impl LoopDisk {
         })
     }
 
+    /// Lets the kernel read no page before it is asked for, so that each one is a fault.
+    pub fn without_read_ahead(&self) -> Result<Undo> {
+        let device =
+            fs::metadata(&self.mount_point).map_err(Error::path("read", &self.mount_point))?;
+        let number = number(device.dev());
+        let path = PathBuf::from(format!("/sys/dev/block/{number}/queue/read_ahead_kb"));
+        let before = fs::read_to_string(&path).map_err(Error::path("read", &path))?;
+        fs::write(&path, "0").map_err(Error::path("write", &path))?;
+        Ok(Undo::new(
+            format!("restore {}", path.display()),
+            move || fs::write(&path, before).map_err(Error::path("write", &path)),
+        ))
+    }
+
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
         &self.mount_point

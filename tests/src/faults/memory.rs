@@ -29,6 +29,19 @@ impl MemoryLimit {
         Ok(limit)
     }
 
+    /// Takes from memory what of the group's can be had, as if it were short of it.
+    pub fn evict(&self) -> Result<()> {
+        // Version 1 does it until nothing more comes, version 2 as far as it is asked, and fails when it
+        // was asked for more than there is (Documentation/admin-guide/cgroup-v2.rst).
+        match self.group.version() {
+            Version::V1 => self.group.write("memory.force_empty", "0"),
+            Version::V2 => {
+                let _ = self.group.write("memory.reclaim", "1T");
+                Ok(())
+            }
+        }
+    }
+
     /// A line of the group's `memory.stat`: the kernel's own account.
     pub fn stat(&self, name: &str) -> Result<u64> {
         let path = self.group.path().join("memory.stat");

@@ -283,7 +283,7 @@ fn output_disk_that_fills_up_meanwhile() {
 }
 
 /// Takes what [`FullDisk::fill`] has to leave for the file system's own use.
-fn fill_to_the_last_block(directory: &Path) {
+pub fn fill_to_the_last_block(directory: &Path) {
     let mut file = fs::File::create(directory.join("rest")).unwrap();
     while file
         .write_all(&[1; 4096])

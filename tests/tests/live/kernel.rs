@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use aya::maps::{Array, Map, MapData, loaded_maps};
+use aya::maps::{Array, HashMap, Map, MapData, loaded_maps};
 use aya::programs::loaded_programs;
 use harness::process::{is_running, poll_until};
 use harness::profile::RunningProfile;
+use profiler_common::sched::{WaitKey, Waits};
 use rustix::time::{ClockId, clock_gettime};
 
 /// How long attaching may take. The verifier needs most of it.
@@ -45,6 +46,32 @@ impl Footprint {
             }
         }
         footprint
+    }
+
+    /// Fills the map of waits with entries of nobody, so that no new wait has room.
+    pub fn fill_waits(&self) {
+        let map = self.map("SCHED_WAITS").unwrap();
+        let room = map.info().unwrap().max_entries();
+        let map = Map::HashMap(map);
+        let mut waits: HashMap<_, [u8; size_of::<WaitKey>()], [u8; size_of::<Waits>()]> =
+            HashMap::try_from(map).unwrap();
+        for number in 0..=room {
+            let mut key = [0xff; size_of::<WaitKey>()];
+            key[4..8].copy_from_slice(&number.to_ne_bytes());
+            if waits.insert(key, [0; size_of::<Waits>()], 0).is_err() {
+                return;
+            }
+        }
+        panic!("a map of {room} took as many more");
+    }
+
+    /// A map of it, by its name.
+    fn map(&self, name: &str) -> Option<MapData> {
+        self.maps.iter().find_map(|id| {
+            // Another one may be gone since its number was read.
+            let map = MapData::from_id(*id).ok()?;
+            (map.info().ok()?.name_as_str()? == name).then_some(map)
+        })
     }
 
     /// Waits until nothing of it is left, as `bpftool prog` and `bpftool map` would list it.
@@ -110,11 +137,7 @@ impl Window {
 }
 
 fn window(footprint: &Footprint) -> Option<Window> {
-    let map = footprint.maps.iter().find_map(|id| {
-        // Another one may be gone since its number was read.
-        let map = MapData::from_id(*id).ok()?;
-        (map.info().ok()?.name_as_str()? == "SHIP_WINDOW").then_some(map)
-    })?;
+    let map = footprint.map("SHIP_WINDOW")?;
     let map: Array<_, [u64; 2]> = Array::try_from(Map::Array(map)).ok()?;
     let [start_ktime_ns, end_ktime_ns] = map.get(&0, 0).ok()?;
     Some(Window {

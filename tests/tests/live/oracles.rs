@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use harness::faults::{CpuHogs, LoopDisk};
+use harness::faults::{CpuHogs, CpuQuota, LoopDisk};
 use harness::gate;
 use harness::peer::PeerOptions;
 use harness::process::{poll_until, threads};
@@ -119,7 +119,7 @@ fn bytes_written_are_the_kernels() {
     };
     let disk = LoopDisk::new(DISK_BYTES).unwrap();
     let ship = ship.start_in(disk.path()).unwrap();
-    let report = report_of_a_burst(&ship, || {});
+    let (report, ()) = report_of_a_burst(&ship, &BURST, || {}, |()| {});
     let written = check(&report, "bytes written");
     let (ours, kernels) = (number(written, "ours"), number(written, "kernels"));
     assert_close("bytes written", ours, kernels, 0, &report);
@@ -140,7 +140,7 @@ fn bytes_read_are_the_kernels() {
     };
     let disk = LoopDisk::new(DISK_BYTES).unwrap();
     let ship = ship.start_in(disk.path()).unwrap();
-    let report = report_of_a_burst(&ship, || evict_image(&ship));
+    let (report, ()) = report_of_a_burst(&ship, &BURST, || evict_image(&ship), |()| {});
     let read = check(&report, "bytes read");
     let (ours, kernels) = (number(read, "ours"), number(read, "kernels"));
     assert_close("bytes read", ours, kernels, 0, &report);
@@ -181,8 +181,51 @@ fn lost_datagrams_are_the_kernels() {
     assert_eq!(dropped + number(udp, "received"), number(&sent, "sent"));
 }
 
+#[test]
+fn throttled_time_is_the_kernels() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let ship = ShipInMemory::start(&ShipOptions {
+        events_per_second: Some(0.0),
+        compute_us: Some(200_000),
+        ..ShipOptions::default()
+    });
+    // Mars alone, so that nearly all of its waits for a CPU are for its quota: the king would wait at
+    // the same time, and the kernel counts the time of the group once.
+    let quota = CpuQuota::start(30, &[ship.ship.mars_pid()]).unwrap();
+    quota.outweigh_others().unwrap();
+    let throttled_ns = || quota.throttled().unwrap().1;
+    let burst = PeerOptions {
+        packets_per_second: 3.0,
+        seconds: 5,
+        ..BURST
+    };
+    let (report, kernels) = report_of_a_burst(&ship.ship, &burst, throttled_ns, |before_ns| {
+        throttled_ns() - before_ns
+    });
+    assert!(kernels > 2_000_000_000, "{kernels}: {report}");
+    // By our tracepoints, which know nothing of quotas.
+    let mars = report.find("threads", "role", "mars").unwrap();
+    let allowance_ns = number(mars, "switches") * ALLOWANCE_PER_SWITCH_NS;
+    let waited_ns = number(mars, "run_queue_ns");
+    assert_close("waits of mars", waited_ns, kernels, allowance_ns, &report);
+    let charged = check(&report, "throttled time");
+    assert_eq!(number(charged, "kernels"), kernels);
+    let charged_ns = number(charged, "ours");
+    assert_close("throttled time", charged_ns, kernels, allowance_ns, &report);
+}
+
+/// Two seconds of events.
+pub const BURST: PeerOptions = PeerOptions {
+    packets_per_second: 100.0,
+    bytes: 500,
+    seconds: 2,
+    bursts: None,
+};
+
 /// Whether a sum is the kernel's, but for the tolerance and an allowance in its own unit.
-fn assert_close(what: &str, ours: u64, kernels: u64, allowance: u64, report: &Report) {
+pub fn assert_close(what: &str, ours: u64, kernels: u64, allowance: u64, report: &Report) {
     let off = ours.abs_diff(kernels);
     // Shown with --nocapture, to see how close it is.
     println!("{what}: {ours}, kernel {kernels}, off by {off}, allowance {allowance}");
@@ -193,31 +236,37 @@ fn assert_close(what: &str, ours: u64, kernels: u64, allowance: u64, report: &Re
 }
 
 /// One of the report's own comparisons with the kernel.
-fn check<'a>(report: &'a Report, what: &str) -> &'a Value {
+pub fn check<'a>(report: &'a Report, what: &str) -> &'a Value {
     let check = report.find("checks", "what", what);
     check.unwrap_or_else(|| panic!("{what} is not compared: {report}"))
 }
 
-/// A capture of two seconds of events, on a ship that has none before and has written what they leave
-/// before it ends: then nothing is half done at either end of the window. `first` happens inside it.
-fn report_of_a_burst(ship: &RunningShip, first: impl FnOnce()) -> Report {
+/// A capture of a burst of events, on a ship that has none before and has written what they leave
+/// before it ends: then nothing is half done at either end of the window. `first` and `last` happen
+/// inside it, before and after the burst; what `first` gives is for `last`, and its answer for the caller.
+pub fn report_of_a_burst<T, U>(
+    ship: &RunningShip,
+    burst: &PeerOptions,
+    first: impl FnOnce() -> T,
+    last: impl FnOnce(T) -> U,
+) -> (Report, U) {
     let profile = Profile::deep_dive(ship.pier(), LONG).json();
     let profile = profile.start().unwrap();
     let footprint = wait_for_capture(&profile);
-    first();
-    let peer = PeerOptions {
-        packets_per_second: 100.0,
-        bytes: 500,
-        seconds: 2,
-        bursts: None,
-    };
-    peer.start(ship.udp_port()).unwrap().wait().unwrap();
-    wait_until_quiet(ship.mars_pid());
+    let found = first();
+    send(ship, burst);
+    let found = last(found);
     assert!(is_capturing(&profile, &footprint));
     profile.signal(Signal::INT).unwrap();
     let outcome = profile.finish().unwrap();
     assert_eq!(outcome.code(), Some(INCOMPLETE), "{}", outcome.stderr);
-    Report::of(&outcome)
+    (Report::of(&outcome), found)
+}
+
+/// Sends a burst, and waits until the ship has dealt with all of it.
+pub fn send(ship: &RunningShip, burst: &PeerOptions) {
+    burst.start(ship.udp_port()).unwrap().wait().unwrap();
+    wait_until_quiet(ship.mars_pid());
 }
 
 /// Waits until a process has neither read nor written for longer than the second that

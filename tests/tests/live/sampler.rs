@@ -21,7 +21,8 @@ const ALLOWANCE_NS: u64 = 60_000_000;
 /// How long the first windows may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-fn sampler(pier: &Path, store: &Path) -> Profile {
+/// A sampler with windows of a second.
+pub fn sampler(pier: &Path, store: &Path) -> Profile {
     Profile::new(["sampler", "--interval", "1", "--ship"])
         .arg(pier)
         .arg("--store")
@@ -29,16 +30,21 @@ fn sampler(pier: &Path, store: &Path) -> Profile {
 }
 
 /// All windows of the store in one, as `profile history` adds them up.
-fn history(store: &Path) -> Option<Value> {
-    let outcome = Profile::new(["history", "--json", "--since", "1h", "--store"])
-        .arg(store)
-        .run()
-        .unwrap();
+pub fn history(store: &Path) -> Option<Value> {
+    history_of(store, &[])
+}
+
+/// The same, with more arguments.
+pub fn history_of(store: &Path, more: &[&str]) -> Option<Value> {
+    let history = Profile::new(["history", "--json", "--since", "1h", "--store"]).arg(store);
+    let history = more.iter().fold(history, |history, word| history.arg(word));
+    let outcome = history.run().unwrap();
     let mut history = outcome.json().ok()?;
     Some(history["total"].take())
 }
 
-fn wait_for_windows(store: &Path, windows: u64) {
+/// Waits until the store holds so many.
+pub fn wait_for_windows(store: &Path, windows: u64) {
     poll_until("windows to be stored", LIMIT, || {
         let history = history(store);
         let found = history
@@ -103,6 +109,37 @@ fn windows_add_up_to_the_kernels_counters() {
         ];
         let sum: u64 = parts.iter().map(|part| number(budget, part)).sum();
         assert_eq!(sum, number(budget, "wall_ns"), "{role}");
+    }
+}
+
+#[test]
+fn a_thread_that_sleeps_for_long_counts_once() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    // It rests, so that mars sleeps from before the sampler until it is woken, windows later.
+    let ship = ShipInMemory::start(&ShipOptions {
+        events_per_second: Some(0.0),
+        ..ShipOptions::default()
+    });
+    let home = Scratch::in_memory("store").unwrap();
+    let store = home.path().join("ships.db");
+    let running = sampler(ship.ship.pier(), &store).start().unwrap();
+    wait_for_windows(&store, 4);
+    crate::oracles::send(&ship.ship, &crate::oracles::BURST);
+    let outcome = end(running, Signal::TERM);
+    assert_eq!(outcome.code(), Some(DONE), "{}", outcome.stderr);
+    let history = history(&store).unwrap();
+    let duration_ns = number(&history, "duration_ns");
+    // Each role has one thread.
+    for role in ["king", "mars"] {
+        let wall_ns = number(&history["budgets"][role], "wall_ns");
+        println!("{role}: {wall_ns} of {duration_ns}");
+        let off = wall_ns.abs_diff(duration_ns);
+        assert!(
+            off <= duration_ns / 100 + ALLOWANCE_NS,
+            "{role}: {history:#}"
+        );
     }
 }
 
