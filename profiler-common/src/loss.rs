@@ -26,5 +26,10 @@ pub const USER_STACK: u32 = 10;
 /// The ring buffer was full: a major fault is counted, but its place is missing.
 pub const FAULT_RECORD: u32 = 11;
 
+/// A stack found no room in `STACK_SUMS`: the time that it stands for is in the sums, but not under it.
+pub const STACK_SLOT: u32 = 12;
+/// A stack had the hash of another one of the same thread, and was not added to it.
+pub const STACK_COLLISION: u32 = 13;
+
 /// Number of reasons.
-pub const REASONS: u32 = 12;
+pub const REASONS: u32 = 14;

@@ -26,7 +26,7 @@ use profiler_common::sched::{
 use profiler_common::ship::Window;
 
 use crate::kernel::{Task, constant, offset};
-use crate::{NO_WAKEUP, RECORDS, loss, memory, recording, ship, stack};
+use crate::{NO_WAKEUP, RECORDS, loss, memory, recording, sampling, ship, stack};
 
 /// State and sums of every thread of the watched processes, by host thread id.
 #[map]
@@ -211,9 +211,14 @@ fn switched_out(
         (*thread).state = STATE_BLOCKED;
         (*wait).task_state = task_state(kernel_state);
         let idles = (*wait).task_state == TASK_INTERRUPTIBLE && waits_for_work((*wait).syscall_nr);
-        if recording() && !idles && window.holds(now) {
+        if idles || !window.holds(now) {
+            return None;
+        }
+        if recording() {
             (*wait).stack = stack::take(ctx.as_ptr(), &raw mut (*thread).frames);
             (*wait).syscall_nr = memory::blocked_for(thread, (*wait).syscall_nr);
+        } else {
+            sampling::blocks(ctx.as_ptr(), thread, prev.tid(), now);
         }
     }
     Some(())
@@ -292,6 +297,12 @@ fn switched_in(next: Task, tgid: u32, behind_tgid: u32, now: u64, window: &Windo
         (*thread).state = STATE_ON_CPU;
         (*thread).since_ktime_ns = now;
         let start = (*thread).wait.start_ktime_ns;
+        if !recording() && (*thread).wait.stack.kernel_bytes != 0 {
+            let woken = (*thread).wait.woken_ktime_ns;
+            let end = if woken != 0 { woken } else { now };
+            sampling::unblocks(tid, window.part(start, end));
+            (*thread).wait.stack = StackLengths::NONE;
+        }
         if recording() && counts && start != 0 && now - start >= constant(&raw const THRESHOLD_NS) {
             record_wait(thread, tid, tgid, behind_tgid, now);
         }

@@ -24,7 +24,7 @@ use profiler_common::sched::TASK_RUNNABLE;
 
 use crate::aggregate::Summaries;
 use crate::aggregate::sched::{ThreadSummary, WaitSummary};
-use crate::model::{Capture, Event, Histogram, Meta};
+use crate::model::{Capture, Event, Histogram, Meta, ThreadId};
 use crate::ship::Role;
 use syscall::{WaitClass, classify};
 
@@ -132,18 +132,11 @@ pub fn attribute(capture: &Capture, summaries: &Summaries) -> Attribution {
         .iter()
         .filter(|thread| thread.role != Role::Other)
         .collect();
-    let throttled_ns = throttled_ns(capture, &summaries.threads);
-    let run_queue_ns: u64 = summaries
-        .threads
-        .iter()
-        .map(|thread| thread.run_queue_ns)
-        .sum();
+    let throttled = throttled(capture, &summaries.threads);
     let upkeep = computing::shares(capture);
     let mut stalls: BTreeMap<Role, (u64, u64)> = BTreeMap::new();
     for thread in threads {
-        // The kernel says how long the group was throttled, not which thread: by their waits.
-        let share = ratio(thread.run_queue_ns, run_queue_ns);
-        let throttled = ((throttled_ns as f64 * share) as u64).min(thread.run_queue_ns);
+        let throttled = throttled.get(&thread.thread).copied().unwrap_or(0);
         let shares = upkeep.get(&thread.thread);
         let stalled_ns = attribution.add_thread(capture, thread, throttled, shares);
         let (of_role_ns, wall_ns) = stalls.entry(thread.role).or_default();
@@ -239,6 +232,19 @@ pub fn is_idle(meta: &Meta, role: Role, wait: &WaitSummary) -> bool {
 fn class(meta: &Meta, role: Role, wait: &WaitSummary) -> WaitClass {
     let name = syscall_name(&meta.architecture, wait.syscall_nr);
     classify(role, name, wait.task_state)
+}
+
+/// Of each thread's time in the run queue, what was because of a quota: an estimate. The kernel says
+/// how long the group was throttled, not which thread, so each has the share of its waits.
+pub fn throttled(capture: &Capture, threads: &[ThreadSummary]) -> BTreeMap<ThreadId, u64> {
+    let throttled_ns = throttled_ns(capture, threads);
+    let run_queue_ns: u64 = threads.iter().map(|thread| thread.run_queue_ns).sum();
+    let of = |thread: &ThreadSummary| {
+        let share = ratio(thread.run_queue_ns, run_queue_ns);
+        let ns = ((throttled_ns as f64 * share) as u64).min(thread.run_queue_ns);
+        (thread.thread, ns)
+    };
+    threads.iter().map(of).collect()
 }
 
 /// Time for which the ship's group had used up its CPU quota, but never more than its threads

@@ -12,6 +12,7 @@ use aya::{Ebpf, EbpfLoader, Endianness, Pod, VerifierLogLevel};
 use profiler_common::loss;
 use profiler_common::memory::Functions;
 use profiler_common::offsets::Offsets;
+use profiler_common::sampling::PendingStack;
 use profiler_common::sched::{Thread, WaitKey, Waits};
 use profiler_common::ship::{ShipProcess, Window, filter_slot};
 use profiler_common::udp::{UdpKey, UdpTotals};
@@ -20,6 +21,7 @@ use thiserror::Error;
 use super::btf::{Btf, BtfError};
 use super::kallsyms;
 use super::offsets::{self, MissingField};
+use super::sampling;
 use crate::model::{ProbeStatus, ProgramCost, Totals};
 
 /// Where the kernel shows its BTF.
@@ -91,13 +93,18 @@ pub struct Tracepoint {
     pub required: bool,
     /// What is missing without it.
     pub without: &'static str,
+    /// Whether only records tell what it tells: then it is left out where nothing is recorded.
+    pub for_records: bool,
 }
 
 /// All of them.
 pub const TRACEPOINTS: &[Tracepoint] = &[
     tracepoint("sched_switch", true, "thread budgets"),
     tracepoint("sched_wakeup", true, "thread budgets"),
-    tracepoint("sched_waking", false, "who woke a thread"),
+    Tracepoint {
+        for_records: true,
+        ..tracepoint("sched_waking", false, "who woke a thread")
+    },
     tracepoint(
         "sched_process_fork",
         false,
@@ -174,6 +181,7 @@ const fn tracepoint(name: &'static str, required: bool, without: &'static str) -
         name,
         required,
         without,
+        for_records: false,
     }
 }
 
@@ -217,7 +225,8 @@ impl Probes {
         };
         // States are followed from the first switch seen; nothing is summed before the window.
         probes.set_window(u64::MAX, u64::MAX)?;
-        for tracepoint in TRACEPOINTS {
+        let wanted = |tracepoint: &&Tracepoint| options.recording || !tracepoint.for_records;
+        for tracepoint in TRACEPOINTS.iter().filter(wanted) {
             let result = probes.attach_tracepoint(tracepoint.name, &kernel, &btf);
             if let (Err(reason), true) = (&result, tracepoint.required) {
                 return Err(ProbeError::Required {
@@ -396,6 +405,10 @@ impl Probes {
         for tid in tids {
             gone(threads.remove(tid), "SCHED_THREADS")?;
         }
+        let mut pending: HashMap<_, u32, PendingStack> = self.map_mut("STACK_PENDING")?;
+        for tid in tids {
+            gone(pending.remove(tid), "STACK_PENDING")?;
+        }
         let mut waits: HashMap<_, WaitKey, Waits> = self.map_mut("SCHED_WAITS")?;
         for (key, _) in totals
             .waits
@@ -479,7 +492,7 @@ impl Probes {
         costs
     }
 
-    fn map_mut<'a, M>(&'a mut self, name: &'static str) -> Result<M, ProbeError>
+    pub(super) fn map_mut<'a, M>(&'a mut self, name: &'static str) -> Result<M, ProbeError>
     where
         M: TryFrom<&'a mut Map, Error = aya::maps::MapError>,
     {
@@ -509,6 +522,10 @@ fn load(
         .override_global("RECORDING", &recording, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("RECORDS", options.ring_bytes);
+    if options.recording {
+        let (map, entries) = sampling::UNUSED;
+        loader.map_max_entries(map, entries);
+    }
     loader.load(OBJECT).map_err(|error| {
         let reason = chain(&error);
         let os_error =
@@ -530,7 +547,7 @@ fn entries<K: Pod, V: Pod>(ebpf: &Ebpf, name: &'static str) -> Result<Vec<(K, V)
         .collect()
 }
 
-fn map_error(map: &'static str, reason: impl ToString) -> ProbeError {
+pub(super) fn map_error(map: &'static str, reason: impl ToString) -> ProbeError {
     ProbeError::Map {
         map,
         reason: reason.to_string(),

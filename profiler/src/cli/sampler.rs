@@ -1,7 +1,10 @@
 //! `profile sampler`: one window after another, for months, into a store.
 
-use std::collections::BTreeMap;
+mod meter;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,18 +12,24 @@ use tokio::time::Instant;
 
 use super::session::{self, Interrupts};
 use super::{DONE, SamplerArgs};
-use crate::capture::privileges;
 use crate::capture::probes::{ProbeOptions, Probes};
+use crate::capture::symbols::Executables;
+use crate::capture::{naming, privileges};
 use crate::host::counters::{KernelCounters, counters, now_ktime_ns};
 use crate::host::process::Process;
 use crate::host::{HostFacts, Reading, Roots, host_facts};
-use crate::model::ProcessMemory;
-use crate::model::{Capture, Clocks, EndReason, Losses, Meta, Symbols, ThreadState, Totals};
+use crate::model::{
+    Capture, Clocks, EndReason, Losses, Meta, OwnUse, ProcessMemory, SampledStack, Symbols,
+    ThreadState, Totals,
+};
+use crate::sampler::names::Names;
 use crate::sampler::reading::{close, difference};
+use crate::sampler::thinning::{SAMPLE_HZ, Thinning};
 use crate::sampler::window::{Circumstances, window};
 use crate::ship::loom::{self, LoomAnswer};
 use crate::ship::{Selector, Ship, discover, ships};
 use crate::store::{Retention, Store, StoreError};
+use meter::{Cost, Meter};
 
 /// How often it looks whether its ships still run.
 const TICK: Duration = Duration::from_secs(1);
@@ -28,6 +37,8 @@ const TICK: Duration = Duration::from_secs(1);
 const RING_BYTES: u32 = 64 << 10;
 /// Name of the file beside the store that ends the sampler.
 const STOP_SUFFIX: &str = ".stop";
+/// The first window's; none is under 0, which no stack was taken under.
+const FIRST_EPOCH: u32 = 1;
 
 pub(super) fn run(arguments: &SamplerArgs) -> anyhow::Result<u8> {
     let roots = Roots::default();
@@ -44,13 +55,21 @@ pub(super) fn run(arguments: &SamplerArgs) -> anyhow::Result<u8> {
     }
     let found = wanted.find(&roots)?;
     let interrupts = Interrupts::listen()?;
-    let probes = Probes::attach(&ProbeOptions {
+    let mut probes = Probes::attach(&ProbeOptions {
         recording: false,
         threshold_ns: u64::MAX,
-        sample_hz: 0,
+        sample_hz: SAMPLE_HZ,
         ring_bytes: RING_BYTES,
         log_level: log::LevelFilter::Off,
     })?;
+    let thinning = Thinning::new(arguments.cpu_budget / 100.0);
+    probes.set_control(thinning.step().control(FIRST_EPOCH))?;
+    let meter = Meter::begin(&roots, &probes);
+    // The code of the ships, which stacks are named by, can be opened for sure only now.
+    let mut executables = Executables::default();
+    for tgid in found.iter().flat_map(Ship::tgids) {
+        session::open_code(&roots, &mut executables, tgid);
+    }
     privileges::give_up(None).context("cannot give up privileges after attaching")?;
     let (runtime, mut interrupts) = interrupts.into_parts();
     let mut sampler = Sampler {
@@ -62,12 +81,18 @@ pub(super) fn run(arguments: &SamplerArgs) -> anyhow::Result<u8> {
         ships: BTreeMap::new(),
         losses: Vec::new(),
         next_ship: 0,
+        executables,
+        names: Names::default(),
+        meter,
+        thinning,
+        epoch: FIRST_EPOCH,
     };
     let now = now_ktime_ns();
     sampler.probes.set_window(now, u64::MAX)?;
     for ship in found {
         sampler.begin(ship)?;
     }
+    sampler.meter.ships_are_watched(&roots, &sampler.probes);
     let names: Vec<String> = sampler.ships.values().map(|s| s.ship.label()).collect();
     eprintln!(
         "sampling {} every {} s into {}; Ctrl-C, SIGTERM or the file {} ends it",
@@ -117,8 +142,8 @@ struct Sampled {
     /// Its number in the programs' maps.
     number: u32,
     host: HostFacts,
-    /// Closed when the window began.
-    totals: Totals,
+    /// Of all ships, closed when the window began.
+    totals: Rc<Totals>,
     start_ktime_ns: u64,
     start_unix_ns: u64,
     counters: KernelCounters,
@@ -138,6 +163,28 @@ struct Sampler<'a> {
     /// The programs' losses when the last windows ended.
     losses: Vec<u64>,
     next_ship: u32,
+    /// The ships' code.
+    executables: Executables,
+    /// Names that were found in it.
+    names: Names,
+    meter: Meter,
+    thinning: Thinning,
+    /// Under which the programs add stacks up now.
+    epoch: u32,
+}
+
+/// What is the same for the windows of all ships that end together.
+struct End {
+    reason: EndReason,
+    ktime_ns: u64,
+    /// Of all ships, closed.
+    totals: Rc<Totals>,
+    losses: Losses,
+    stacks: Vec<SampledStack>,
+    /// Why some of them have no names.
+    unnamed: Option<String>,
+    thinning: Thinning,
+    cost: Cost,
 }
 
 impl Sampler<'_> {
@@ -163,6 +210,10 @@ impl Sampler<'_> {
                 return Ok(());
             }
             self.end_of_those_gone()?;
+            if self.meter.is_due() {
+                let totals = self.read(now_ktime_ns())?;
+                self.meter.note(self.roots, &self.probes, &totals);
+            }
             if Instant::now() < end {
                 continue;
             }
@@ -181,7 +232,8 @@ impl Sampler<'_> {
         let number = self.next_ship;
         self.next_ship += 1;
         session::watch(&mut self.probes, &ship, number)?;
-        let totals = self.read(now_ktime_ns())?;
+        self.open_code(&ship.tgids());
+        let totals = Rc::new(self.read(now_ktime_ns())?);
         let sampled = self.opening(ship, number, totals);
         self.ships.insert(sampled.ship.king.tgid, sampled);
         Ok(())
@@ -195,7 +247,7 @@ impl Sampler<'_> {
     }
 
     /// What a window begins with.
-    fn opening(&self, ship: Ship, number: u32, totals: Totals) -> Sampled {
+    fn opening(&self, ship: Ship, number: u32, totals: Rc<Totals>) -> Sampled {
         let targets = ship.targets();
         Sampled {
             number,
@@ -206,25 +258,61 @@ impl Sampler<'_> {
             counters: counters(self.roots, &targets),
             loom: loom::answer(self.roots, &ship),
             thread_states: session::thread_states(self.roots, ship.tgids().iter()),
-            cpu_start_ns: session::cpu_time_ns(),
+            cpu_start_ns: meter::cpu_ns(),
             ship,
         }
     }
 
+    /// Opens the code of processes that are new.
+    fn open_code(&mut self, tgids: &[u32]) {
+        for &tgid in tgids {
+            if !self.executables.has(tgid) {
+                session::open_code(self.roots, &mut self.executables, tgid);
+            }
+        }
+    }
+
     /// Ends the window of every ship, and begins the next.
-    fn end_all(&mut self, ended: EndReason) -> anyhow::Result<()> {
+    fn end_all(&mut self, reason: EndReason) -> anyhow::Result<()> {
         let losses = self.losses_since()?;
+        let thinning = self.thinning;
+        let ktime_ns = now_ktime_ns();
+        let mut totals = self.read(ktime_ns)?;
+        self.meter.note(self.roots, &self.probes, &totals);
+        let cost = self.meter.cost(self.roots, &self.probes);
+        self.meter.windows_end(self.roots, &self.probes);
+        self.thinning.note(cost.ratio());
+        // From here on stacks are the next window's.
+        let epoch = self.epoch;
+        self.epoch = self.epoch.wrapping_add(1);
+        let control = self.thinning.step().control(self.epoch);
+        self.probes.set_control(control)?;
+        let stacks = self.probes.take_stacks(epoch, None)?;
+        let unnamed = self.find_names(&stacks);
+        self.forget_the_dead(&totals)?;
+        let end = End {
+            reason,
+            ktime_ns,
+            totals: Rc::new(std::mem::take(&mut totals)),
+            losses,
+            stacks,
+            unnamed,
+            thinning,
+            cost,
+        };
+        // What has ended has no place in the programs' maps any more.
+        let next = Rc::new(living(&end.totals));
         for king in self.ships.keys().copied().collect::<Vec<_>>() {
             let Some(sampled) = self.ships.remove(&king) else {
                 continue;
             };
-            let (ship, number, totals) = self.end(sampled, ended, losses.clone())?;
-            if ended == EndReason::TimeIsUp {
-                let sampled = self.opening(ship, number, totals);
+            let (ship, number) = self.end(sampled, &end)?;
+            if reason == EndReason::TimeIsUp {
+                let sampled = self.opening(ship, number, Rc::clone(&next));
                 self.ships.insert(king, sampled);
             }
         }
-        self.forget_the_dead()
+        Ok(())
     }
 
     /// Ends the windows of ships whose king has gone.
@@ -235,21 +323,53 @@ impl Sampler<'_> {
             .filter(|(_, sampled)| !sampled.ship.king.still_runs(self.roots))
             .map(|(king, _)| *king)
             .collect();
-        if gone.is_empty() {
-            return Ok(());
-        }
-        // Told again at the next end of all: what is lost may have been any ship's.
-        let losses = self.losses_now()?;
         for king in gone {
-            if let Some(sampled) = self.ships.remove(&king) {
-                let tgids = sampled.ship.tgids();
-                self.end(sampled, EndReason::ShipExited, losses.clone())?;
-                for tgid in tgids {
-                    self.probes.unwatch_process(tgid)?;
-                }
+            let Some(sampled) = self.ships.remove(&king) else {
+                continue;
+            };
+            let tgids = self.tgids(&sampled)?;
+            let ktime_ns = now_ktime_ns();
+            let totals = self.read(ktime_ns)?;
+            let stacks = self.probes.take_stacks(self.epoch, Some(&tgids))?;
+            let unnamed = self.find_names(&stacks);
+            let end = End {
+                reason: EndReason::ShipExited,
+                ktime_ns,
+                totals: Rc::new(totals),
+                // Told again at the next end of all: what is lost may have been any ship's.
+                losses: self.losses_now()?,
+                stacks,
+                unnamed,
+                thinning: self.thinning,
+                cost: self.meter.cost(self.roots, &self.probes),
+            };
+            self.end(sampled, &end)?;
+            for tgid in tgids {
+                self.probes.unwatch_process(tgid)?;
+                self.executables.remove(tgid);
+                self.names.forget(tgid);
             }
         }
         Ok(())
+    }
+
+    /// Finds names for stacks. Says why, if some have none.
+    fn find_names(&mut self, stacks: &[SampledStack]) -> Option<String> {
+        let tgids: BTreeSet<u32> = stacks.iter().map(|stack| stack.thread.tgid).collect();
+        self.open_code(&tgids.into_iter().collect::<Vec<_>>());
+        let missing = self.names.missing(stacks);
+        if missing.is_empty() {
+            return None;
+        }
+        match naming::name(&self.executables, missing.clone()) {
+            Ok(found) => {
+                let error = found.errors.values().next().cloned();
+                self.names.learn(&missing, found);
+                error.map(|error| format!("names of some stacks ({error})"))
+            }
+            // Asked again at the next end.
+            Err(error) => Some(format!("names of some stacks ({error})")),
+        }
     }
 
     /// Begins with ships that were started since; a ship that is not there is no error.
@@ -262,68 +382,48 @@ impl Sampler<'_> {
         Ok(())
     }
 
-    /// Ends one window and stores it. Gives back what the next begins with.
-    fn end(
-        &mut self,
-        sampled: Sampled,
-        ended: EndReason,
-        losses: Losses,
-    ) -> anyhow::Result<(Ship, u32, Totals)> {
-        let end_ktime_ns = now_ktime_ns();
-        let totals = self.read(end_ktime_ns)?;
-        let end_unix_ns = session::unix_ns();
-        let targets = sampled.ship.targets();
-        let followed: Vec<u32> = self
+    /// The processes of a ship, with those that it has forked.
+    fn tgids(&self, sampled: &Sampled) -> anyhow::Result<Vec<u32>> {
+        let mut tgids = sampled.ship.tgids();
+        tgids.extend(self.followed(sampled)?);
+        Ok(tgids)
+    }
+
+    fn followed(&self, sampled: &Sampled) -> anyhow::Result<Vec<u32>> {
+        Ok(self
             .probes
             .watched_processes()?
             .into_iter()
             .filter(|(_, process)| process.ship == sampled.number && process.followed != 0)
             .map(|(tgid, _)| tgid)
-            .collect();
-        let mut tgids = sampled.ship.tgids();
-        tgids.extend(&followed);
-        let since = difference(&sampled.totals, &totals, end_ktime_ns);
+            .collect())
+    }
+
+    /// Ends one window and stores it. Gives back the ship and its number.
+    fn end(&mut self, sampled: Sampled, end: &End) -> anyhow::Result<(Ship, u32)> {
+        let end_ktime_ns = end.ktime_ns;
+        let end_unix_ns =
+            session::unix_ns().saturating_sub(now_ktime_ns().saturating_sub(end_ktime_ns));
+        let followed = self.followed(&sampled)?;
+        let tgids = self.tgids(&sampled)?;
+        let number = sampled.number;
+        let since = difference(&sampled.totals, &end.totals, end_ktime_ns);
         let duration_ns = end_ktime_ns.saturating_sub(sampled.start_ktime_ns);
         let clock_step_ns =
             i128::from(end_unix_ns) - i128::from(sampled.start_unix_ns) - i128::from(duration_ns);
+        let totals = of_ship(since, &tgids, &sampled.ship);
+        let start_ktime_ns = sampled.start_ktime_ns;
+        let meta = self.meta(sampled, end, followed);
         let capture = Capture {
-            totals: of_ship(since, &tgids, &sampled.ship),
+            totals,
             events: Vec::new(),
             symbols: Symbols::default(),
-            meta: Meta {
-                profiler_version: env!("CARGO_PKG_VERSION").to_owned(),
-                architecture: std::env::consts::ARCH.to_owned(),
-                host: sampled.host,
-                clocks: Clocks {
-                    start_ktime_ns: sampled.start_ktime_ns,
-                    end_ktime_ns,
-                    start_unix_ns: sampled.start_unix_ns,
-                },
-                requested_s: self.arguments.interval,
-                threshold_ns: u64::MAX,
-                sample_hz: 0,
-                ended,
-                probes: self.probes.statuses().to_vec(),
-                followed_tgids: followed,
-                thread_states_start: sampled.thread_states,
-                thread_states: session::thread_states(self.roots, tgids.iter()),
-                counters_start: sampled.counters,
-                counters_end: counters(self.roots, &targets),
-                loom_start: sampled.loom,
-                loom_end: loom::answer(self.roots, &sampled.ship),
-                mappings: BTreeMap::new(),
-                loom_use: Reading::unknown("not read while sampling: it holds the ship up"),
-                losses,
-                program_costs: Vec::new(),
-                cost_measured_ns: 0,
-                own_tgid: std::process::id(),
-                own_use: session::own_use(self.roots, sampled.cpu_start_ns),
-                record_bytes: 0,
-                records: 0,
-                ship: sampled.ship,
-            },
+            meta,
         };
-        let report = crate::report::report(&capture);
+        let programs_cpu_ns = end
+            .cost
+            .programs_ratio
+            .map(|ratio| (ratio * end_ktime_ns.saturating_sub(start_ktime_ns) as f64) as u64);
         let circumstances = Circumstances {
             // Both clocks are read one after the other: what is below a tick is no step.
             clock_step_ns: i64::try_from(clock_step_ns)
@@ -331,10 +431,60 @@ impl Sampler<'_> {
                 .filter(|step| step.unsigned_abs() >= 10_000_000)
                 .unwrap_or(0),
             memory: mars_memory(self.roots, &capture.meta.ship),
-            thinned: false,
+            programs_cpu_ns,
+            thinning: end.thinning,
+            stacks: &end.stacks,
+            names: &self.names,
+            unnamed: end.unnamed.iter().cloned().collect(),
         };
-        self.keep(&window(&capture, &report, &circumstances))?;
-        Ok((capture.meta.ship, sampled.number, totals))
+        let window = window(&capture, &circumstances);
+        self.keep(&window)?;
+        Ok((capture.meta.ship, number))
+    }
+
+    /// The circumstances of a window that ends.
+    fn meta(&self, sampled: Sampled, end: &End, followed: Vec<u32>) -> Meta {
+        let targets = sampled.ship.targets();
+        let mut tgids = sampled.ship.tgids();
+        tgids.extend(&followed);
+        let mut meta = Meta {
+            profiler_version: env!("CARGO_PKG_VERSION").to_owned(),
+            architecture: std::env::consts::ARCH.to_owned(),
+            host: sampled.host,
+            clocks: Clocks {
+                start_ktime_ns: sampled.start_ktime_ns,
+                end_ktime_ns: end.ktime_ns,
+                start_unix_ns: sampled.start_unix_ns,
+            },
+            requested_s: self.arguments.interval,
+            threshold_ns: u64::MAX,
+            sample_hz: SAMPLE_HZ,
+            ended: end.reason,
+            probes: self.probes.statuses().to_vec(),
+            followed_tgids: followed,
+            thread_states_start: sampled.thread_states,
+            thread_states: session::thread_states(self.roots, tgids.iter()),
+            counters_start: sampled.counters,
+            counters_end: counters(self.roots, &targets),
+            loom_start: sampled.loom,
+            loom_end: loom::answer(self.roots, &sampled.ship),
+            mappings: BTreeMap::new(),
+            loom_use: Reading::unknown("not read while sampling: it holds the ship up"),
+            losses: end.losses.clone(),
+            program_costs: Vec::new(),
+            cost_measured_ns: 0,
+            own_tgid: std::process::id(),
+            own_use: OwnUse {
+                cpu_ns: meter::cpu_ns().saturating_sub(sampled.cpu_start_ns),
+                ..session::own_use(self.roots, 0)
+            },
+            record_bytes: 0,
+            records: 0,
+            ship: sampled.ship,
+        };
+        let thinning = &end.thinning;
+        thinning.step().mark(&mut meta, thinning.budget_ratio());
+        meta
     }
 
     /// Stores a window. On a full disk the oldest make room for it.
@@ -383,15 +533,34 @@ impl Sampler<'_> {
     }
 
     /// Threads that have ended make room for others.
-    fn forget_the_dead(&mut self) -> anyhow::Result<()> {
-        let totals = self.probes.totals()?;
+    fn forget_the_dead(&mut self, totals: &Totals) -> anyhow::Result<()> {
         let dead: Vec<u32> = totals
             .threads
             .iter()
             .filter(|(_, thread)| thread.exited_ktime_ns != 0)
             .map(|(tid, _)| *tid)
             .collect();
-        Ok(self.probes.forget(&totals, &dead)?)
+        Ok(self.probes.forget(totals, &dead)?)
+    }
+}
+
+/// Sums without the threads that have ended.
+fn living(totals: &Totals) -> Totals {
+    let threads = totals.threads.iter();
+    let threads: Vec<_> = threads
+        .filter(|(_, thread)| thread.exited_ktime_ns == 0)
+        .copied()
+        .collect();
+    let tids: BTreeSet<u32> = threads.iter().map(|(tid, _)| *tid).collect();
+    let waits = totals.waits.iter();
+    Totals {
+        waits: waits
+            .filter(|(key, _)| tids.contains(&key.tid))
+            .copied()
+            .collect(),
+        threads,
+        block: totals.block.clone(),
+        udp: totals.udp.clone(),
     }
 }
 

@@ -6,7 +6,7 @@ mod findings;
 mod sentence;
 pub mod units;
 
-pub use build::report;
+pub use build::{report, report_of};
 pub use findings::MANY_MAPPINGS_RATIO;
 
 use serde::Serialize;

@@ -1,6 +1,7 @@
 //! What sampling mode costs while the host switches more and more, beside what an operator would
 //! otherwise leave running, in the same seconds.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -18,10 +19,14 @@ use harness::scratch::Scratch;
 use harness::ship::ShipOptions;
 use serde::Serialize;
 
-use super::bpf_stats::{self, BpfStats};
+use super::bpf_stats::{self, BpfStats, Program};
 use super::table::Table;
 use crate::shell;
 
+/// Our own name among the tools.
+const OURS: &str = "profile sampler";
+/// The one among the others that has no programs.
+const PERF: &str = "perf record -F 99 -g";
 /// Switches per second that other tasks make, host-wide.
 const RATES: [u64; 4] = [0, 1_000, 20_000, 100_000];
 /// What sampling mode may take of one CPU, percent, up to 20,000 switches per second.
@@ -39,11 +44,26 @@ pub struct Options {
     /// Length of each measurement, s.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// Length of the sampler's windows, s. Its own default is 60: each measurement holds one of them
+    /// only if it is as long.
+    #[arg(long, default_value_t = 20)]
+    interval: u64,
+    /// Only this many switches per second of other tasks.
+    #[arg(long)]
+    rate: Option<u64>,
+    /// Leaves the other tools out.
+    #[arg(long)]
+    alone: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { seconds: 20 }
+        Self {
+            seconds: 20,
+            interval: 20,
+            rate: None,
+            alone: false,
+        }
     }
 }
 
@@ -61,6 +81,18 @@ struct Row {
     programs_percent: Option<f64>,
     /// Resident set.
     resident_mib: f64,
+    /// Its programs.
+    programs: Vec<ProgramRow>,
+}
+
+/// One program of a tool under one load.
+#[derive(Debug, Serialize)]
+struct ProgramRow {
+    program: String,
+    runs_per_second: u64,
+    ns_per_run: u64,
+    /// Of one CPU.
+    percent: f64,
 }
 
 /// Everything measured.
@@ -102,8 +134,27 @@ impl Results {
                 format!("{:.1}", row.resident_mib),
             ]);
         }
+        let mut text = table.to_string();
+        let ours = self.rows.iter().filter(|row| row.tool == OURS);
+        for row in ours {
+            let programs: Vec<String> = row
+                .programs
+                .iter()
+                .map(|p| {
+                    format!(
+                        "{} {:.3} % ({}/s of {} ns)",
+                        p.program, p.percent, p.runs_per_second, p.ns_per_run
+                    )
+                })
+                .collect();
+            text.push_str(&format!(
+                "\nprograms at {}/s: {}",
+                row.switches_per_second,
+                programs.join(", ")
+            ));
+        }
         format!(
-            "{table}\nStore: {} bytes a window, {:.1} MiB a day at one window a minute",
+            "{text}\nStore: {} bytes a window, {:.1} MiB a day at one window a minute",
             self.store_bytes_per_window,
             (self.store_bytes_per_window * WINDOWS_PER_DAY) as f64 / f64::from(1 << 20)
         )
@@ -122,48 +173,38 @@ pub fn run(options: Options) -> Result<Results> {
     };
     let ship = ship.start_in(home.path())?;
     let store = home.path().join("ships.db");
-    let sampler = Profile::new(["sampler", "--interval", "5", "--ship"])
+    let sampler = Profile::new(["sampler", "--interval"])
+        .arg(options.interval.to_string())
+        .arg("--ship")
         .arg(ship.pier())
         .arg("--store")
         .arg(&store)
         .start()?;
     let perf_data = home.path().join("perf.data");
     let mut rows = Vec::new();
-    for rate in RATES {
+    let rates = options.rate.map_or(RATES.to_vec(), |rate| vec![rate]);
+    for rate in rates {
         shell::heading(&format!("sampler: {rate} switches/s of other tasks"));
         // For longer than the measurement; they are ended after it.
         let seconds = (options.seconds + START_LIMIT.as_secs()).to_string();
-        let peers = [
-            ("offcputime", start(&["offcputime", &seconds])?),
-            ("runqlat", start(&["runqlat", &seconds, "1"])?),
-            ("biolatency", start(&["biolatency", &seconds, "1"])?),
-            (
-                "perf record -F 99 -g",
-                start(&[
-                    "perf",
-                    "record",
-                    "-q",
-                    "-a",
-                    "-F",
-                    "99",
-                    "-g",
-                    "-o",
-                    &perf_data.display().to_string(),
-                    "sleep",
-                    &seconds,
-                ])?,
-            ),
-        ];
-        let mut tools = vec![("profile sampler", sampler.pid())];
+        let peers = if options.alone {
+            Vec::new()
+        } else {
+            peers(&seconds, &perf_data)?
+        };
+        let mut tools = vec![(OURS, sampler.pid())];
         tools.extend(peers.iter().map(|(name, process)| (*name, process.pid())));
         for (name, pid) in &tools {
-            if *name != "perf record -F 99 -g" {
+            if *name != PERF {
                 wait_for_programs(name, *pid)?;
             }
         }
         let _switcher = Switcher::start(rate)?;
         rows.extend(measure(&tools, rate, options.seconds)?);
     }
+    // It stores the window in hand.
+    sampler.signal(rustix::process::Signal::TERM)?;
+    sampler.finish()?;
     let stored = Profile::new(["history", "--json", "--since", "1h", "--store"])
         .arg(&store)
         .run()?
@@ -176,9 +217,21 @@ pub fn run(options: Options) -> Result<Results> {
         // The log beside it is of bounded size.
         store_bytes_per_window: size("ships.db") / windows,
     };
-    sampler.signal(rustix::process::Signal::TERM)?;
-    sampler.finish()?;
     Ok(results)
+}
+
+/// What else an operator could leave running, each ended after `seconds` at the latest.
+fn peers(seconds: &str, perf_data: &Path) -> Result<Vec<(&'static str, Process)>> {
+    let perf_data = perf_data.display().to_string();
+    let perf = [
+        "perf", "record", "-q", "-a", "-F", "99", "-g", "-o", &perf_data, "sleep", seconds,
+    ];
+    Ok(vec![
+        ("offcputime", start(&["offcputime", seconds])?),
+        ("runqlat", start(&["runqlat", seconds, "1"])?),
+        ("biolatency", start(&["biolatency", seconds, "1"])?),
+        (PERF, start(&perf)?),
+    ])
 }
 
 fn start(words: &[&str]) -> Result<Process> {
@@ -205,10 +258,12 @@ fn wait_for_programs(name: &str, pid: u32) -> Result<()> {
     .with_context(|| format!("{name} cannot be measured"))
 }
 
-/// What a tool has used so far: CPU time of its process, and of its programs, ns.
-fn used(pid: u32) -> Result<(u64, Option<u64>)> {
+/// What a tool has used so far: CPU time of its process and of children that have ended, ns, and its
+/// programs.
+fn used(pid: u32) -> Result<(u64, BTreeMap<u32, Program>)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // Behind the name, which may hold anything: user and system time are the 14th and 15th field.
+    // Behind the name, which may hold anything: user and system time are the 14th and 15th field, the
+    // children's the 16th and 17th.
     let fields: Vec<&str> = stat
         .rsplit_once(')')
         .map_or("", |(_, fields)| fields)
@@ -221,12 +276,8 @@ fn used(pid: u32) -> Result<(u64, Option<u64>)> {
             .unwrap_or(0)
     };
     let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second();
-    let programs = bpf_stats::programs_of(pid)?;
-    let programs_ns = programs.values().map(|program| program.run_time_ns).sum();
-    Ok((
-        (ticks(11) + ticks(12)) * tick_ns,
-        (!programs.is_empty()).then_some(programs_ns),
-    ))
+    let ticks: u64 = (11..15).map(ticks).sum();
+    Ok((ticks * tick_ns, bpf_stats::programs_of(pid)?))
 }
 
 fn measure(tools: &[(&'static str, u32)], rate: u64, seconds: u64) -> Result<Vec<Row>> {
@@ -243,16 +294,45 @@ fn measure(tools: &[(&'static str, u32)], rate: u64, seconds: u64) -> Result<Vec
         .iter()
         .zip(before.iter().zip(&after))
         .map(|((tool, pid), (before, after))| {
+            let programs = programs(&before.1, &after.1, elapsed_ns);
             Ok(Row {
                 tool,
                 switches_per_second: rate,
                 measured_switches_per_second: (switches_after - switches_before) / seconds,
                 process_percent: percent(before.0, after.0),
-                programs_percent: before.1.zip(after.1).map(|(b, a)| percent(b, a)),
+                programs_percent: (!after.1.is_empty())
+                    .then(|| programs.iter().map(|program| program.percent).sum()),
                 resident_mib: resident_mib(*pid)?,
+                programs,
             })
         })
         .collect()
+}
+
+/// What each program did in between, the costliest first; those that did not run are left out.
+fn programs(
+    before: &BTreeMap<u32, Program>,
+    after: &BTreeMap<u32, Program>,
+    elapsed_ns: f64,
+) -> Vec<ProgramRow> {
+    let since = |id: &u32, of: fn(&Program) -> u64, now: &Program| {
+        of(now).saturating_sub(before.get(id).map_or(0, of))
+    };
+    let mut rows: Vec<ProgramRow> = after
+        .iter()
+        .filter_map(|(id, now)| {
+            let runs = since(id, |program| program.run_cnt, now);
+            let ns = since(id, |program| program.run_time_ns, now);
+            Some(ProgramRow {
+                program: now.name.clone(),
+                runs_per_second: (runs as f64 / elapsed_ns * 1e9) as u64,
+                ns_per_run: ns.checked_div(runs)?,
+                percent: ns as f64 / elapsed_ns * 100.0,
+            })
+        })
+        .collect();
+    rows.sort_by(|a, b| b.percent.total_cmp(&a.percent));
+    rows
 }
 
 /// Context switches of the host so far.
