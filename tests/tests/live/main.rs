@@ -16,5 +16,6 @@ mod lifecycle;
 mod oracles;
 mod replay;
 mod sampler;
+mod sampler_stacks;
 mod support;
 mod verdicts;
