@@ -236,6 +236,9 @@ impl Probes {
             }
             probes.note(tracepoint.name, tracepoint.without, result.err());
         }
+        if !options.recording {
+            probes.attach_empty(&btf);
+        }
         if options.sample_hz > 0 {
             let sampling = probes.attach_cpu_clock(options.sample_hz);
             probes.note(
@@ -490,6 +493,10 @@ impl Probes {
             .collect();
         costs.sort_by(|a, b| a.program.cmp(&b.program));
         costs
+    }
+
+    pub(super) fn program_mut(&mut self, name: &str) -> Option<&mut Program> {
+        self.ebpf.program_mut(name)
     }
 
     pub(super) fn map_mut<'a, M>(&'a mut self, name: &'static str) -> Result<M, ProbeError>

@@ -2,12 +2,15 @@
 //! added up.
 
 use aya::maps::{Array, HashMap, MapError};
+use aya::programs::Program;
 use profiler_common::record::StackLengths;
 use profiler_common::sampling::{Control, STACK_ON_CPU, StackKey, StackSum};
 
 use super::probes::{ProbeError, Probes, map_error};
 use crate::model::{SampledStack, Stack, ThreadId};
 
+/// Name of the program that does nothing: what the kernel keeps as its time is what keeping it takes.
+pub const EMPTY: &str = "empty";
 /// Name of the map of stacks, and how many it holds in a deep dive, which does not use it.
 pub(super) const UNUSED: (&str, u32) = ("STACK_SUMS", 1);
 
@@ -20,6 +23,28 @@ impl Probes {
         let mut map: Array<_, Control> = self.map_mut("SAMPLING_CONTROL")?;
         map.set(0, control, 0)
             .map_err(|e| map_error("SAMPLING_CONTROL", e))
+    }
+
+    /// Attaches [`EMPTY`]; nothing is missing without it but the exactness of an estimate.
+    pub(super) fn attach_empty(&mut self, btf: &aya::Btf) {
+        let Some(Program::BtfTracePoint(program)) = self.program_mut(EMPTY) else {
+            return;
+        };
+        let attached = program
+            .load("sched_switch", btf)
+            .and_then(|()| program.attach().map(drop));
+        if let Err(error) = attached {
+            log::debug!("the empty program cannot be attached: {error}");
+        }
+    }
+
+    /// Takes it away again.
+    pub fn detach_empty(&mut self) {
+        if let Some(Program::BtfTracePoint(program)) = self.program_mut(EMPTY)
+            && let Err(error) = program.unload()
+        {
+            log::debug!("the empty program was not attached: {error}");
+        }
     }
 
     /// Takes the stacks of an epoch out of the kernel; with `tgids`, only those of these processes.

@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &SamplerArgs) -> anyhow::Result<u8> {
     })?;
     let thinning = Thinning::new(arguments.cpu_budget / 100.0);
     probes.set_control(thinning.step().control(FIRST_EPOCH))?;
-    let meter = Meter::begin(&roots, &probes);
+    let meter = Meter::begin(&roots, &mut probes);
     // The code of the ships, which stacks are named by, can be opened for sure only now.
     let mut executables = Executables::default();
     for tgid in found.iter().flat_map(Ship::tgids) {
@@ -214,7 +214,7 @@ impl Sampler<'_> {
             self.end_of_those_gone()?;
             if self.meter.is_due() {
                 let totals = self.read(now_ktime_ns())?;
-                self.meter.note(self.roots, &self.probes, &totals);
+                self.meter.note(self.roots, &mut self.probes, &totals);
             }
             if Instant::now() < end {
                 continue;
@@ -280,7 +280,7 @@ impl Sampler<'_> {
         let thinning = self.thinning;
         let ktime_ns = now_ktime_ns();
         let mut totals = self.read(ktime_ns)?;
-        self.meter.note(self.roots, &self.probes, &totals);
+        self.meter.note(self.roots, &mut self.probes, &totals);
         let cost = self.meter.cost(self.roots, &self.probes);
         self.meter.windows_end(self.roots, &self.probes);
         self.thinning.note(cost.ratio());

@@ -31,6 +31,8 @@ const PERF: &str = "perf record -F 99 -g";
 const RATES: [u64; 4] = [0, 1_000, 20_000, 100_000];
 /// What sampling mode may take of one CPU, percent, up to 20,000 switches per second.
 const GOAL_PERCENT: f64 = 0.5;
+/// Up to this rate.
+const GOAL_RATE: u64 = 20_000;
 /// What it may have in memory, MiB.
 const GOAL_MIB: f64 = 48.0;
 /// How long a tool may take to start.
@@ -79,10 +81,29 @@ struct Row {
     process_percent: f64,
     /// CPU time of its programs, of one CPU; nothing if it has none.
     programs_percent: Option<f64>,
+    /// Of that, what it takes the kernel to keep the programs' time, which it does only here.
+    account_percent: f64,
     /// Resident set.
     resident_mib: f64,
     /// Its programs.
     programs: Vec<ProgramRow>,
+}
+
+impl Row {
+    /// What it costs where no account is kept.
+    fn sum_percent(&self) -> f64 {
+        let programs = self.programs_percent.unwrap_or(0.0) - self.account_percent;
+        self.process_percent + programs.max(0.0)
+    }
+}
+
+/// A cell for a goal, if there is one.
+fn goal(applies: bool, most: f64) -> String {
+    if applies {
+        format!("≤ {most}")
+    } else {
+        "-".to_owned()
+    }
 }
 
 /// One program of a tool under one load.
@@ -99,6 +120,9 @@ struct ProgramRow {
 #[derive(Debug, Serialize)]
 pub struct Results {
     seconds: u64,
+    interval: u64,
+    /// What the kernel counts for a run of a program that does nothing.
+    empty_ns_per_run: u64,
     rows: Vec<Row>,
     /// Size of the store for each window in it.
     store_bytes_per_window: u64,
@@ -108,9 +132,9 @@ impl Results {
     /// A row per load and tool.
     pub fn table(&self) -> String {
         let title = format!(
-            "CPU of one CPU in {} s, the ship at some 2,000 switches/s; goal of sampling: ≤ {GOAL_PERCENT} % \
-             at 20,000 switches/s, ≤ {GOAL_MIB} MiB",
-            self.seconds
+            "CPU of one CPU in {} s with windows of {} s, the ship at some 2,000 switches/s. A program that \
+             does nothing takes {} ns of the kernel's account; \"sum\" is without that",
+            self.seconds, self.interval, self.empty_ns_per_run
         );
         let columns = [
             "switches/s",
@@ -118,20 +142,27 @@ impl Results {
             "tool",
             "process %",
             "programs %",
+            "account %",
             "sum %",
+            "goal %",
             "MiB",
+            "goal MiB",
         ];
         let mut table = Table::new(title, &columns);
         for row in &self.rows {
             let programs = row.programs_percent;
+            let ours = row.tool == OURS;
             table.row(vec![
                 row.switches_per_second.to_string(),
                 row.measured_switches_per_second.to_string(),
                 row.tool.to_owned(),
                 format!("{:.2}", row.process_percent),
                 programs.map_or("-".to_owned(), |percent| format!("{percent:.2}")),
-                format!("{:.2}", row.process_percent + programs.unwrap_or(0.0)),
+                programs.map_or("-".to_owned(), |_| format!("{:.2}", row.account_percent)),
+                format!("{:.2}", row.sum_percent()),
+                goal(ours && row.switches_per_second <= GOAL_RATE, GOAL_PERCENT),
                 format!("{:.1}", row.resident_mib),
+                goal(ours, GOAL_MIB),
             ]);
         }
         let mut text = table.to_string();
@@ -180,6 +211,7 @@ pub fn run(options: Options) -> Result<Results> {
         .arg("--store")
         .arg(&store)
         .start()?;
+    let empty_ns_per_run = empty_ns_per_run(sampler.pid())?;
     let perf_data = home.path().join("perf.data");
     let mut rows = Vec::new();
     let rates = options.rate.map_or(RATES.to_vec(), |rate| vec![rate]);
@@ -200,7 +232,7 @@ pub fn run(options: Options) -> Result<Results> {
             }
         }
         let _switcher = Switcher::start(rate)?;
-        rows.extend(measure(&tools, rate, options.seconds)?);
+        rows.extend(measure(&tools, rate, options.seconds, empty_ns_per_run)?);
     }
     // It stores the window in hand.
     sampler.signal(rustix::process::Signal::TERM)?;
@@ -213,6 +245,8 @@ pub fn run(options: Options) -> Result<Results> {
     let size = |name: &str| fs::metadata(home.path().join(name)).map_or(0, |file| file.len());
     let results = Results {
         seconds: options.seconds,
+        interval: options.interval,
+        empty_ns_per_run,
         rows,
         // The log beside it is of bounded size.
         store_bytes_per_window: size("ships.db") / windows,
@@ -241,6 +275,26 @@ fn start(words: &[&str]) -> Result<Process> {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     Ok(Process::spawn(&mut command, Terminal::Own)?)
+}
+
+/// What the kernel counts for a run of a program that does nothing. The sampler has one for its first
+/// seconds, to know the same.
+fn empty_ns_per_run(pid: u32) -> Result<u64> {
+    const RUNS: u64 = 500;
+    let found = poll_until("the sampler's empty program to run", START_LIMIT, || {
+        let programs = bpf_stats::programs_of(pid).unwrap_or_default();
+        let empty = programs.values().find(|program| program.name == "empty");
+        Ok(match empty {
+            Some(empty) if empty.run_cnt >= RUNS => Ok(empty.run_time_ns / empty.run_cnt),
+            other => Err(format!("{other:?}")),
+        })
+    });
+    found.context("the account's own share is not known")
+}
+
+/// Runs of all programs, per second.
+fn sum_runs(programs: &[ProgramRow]) -> f64 {
+    programs.iter().map(|p| p.runs_per_second as f64).sum()
 }
 
 fn wait_for_programs(name: &str, pid: u32) -> Result<()> {
@@ -280,7 +334,12 @@ fn used(pid: u32) -> Result<(u64, BTreeMap<u32, Program>)> {
     Ok((ticks * tick_ns, bpf_stats::programs_of(pid)?))
 }
 
-fn measure(tools: &[(&'static str, u32)], rate: u64, seconds: u64) -> Result<Vec<Row>> {
+fn measure(
+    tools: &[(&'static str, u32)],
+    rate: u64,
+    seconds: u64,
+    empty_ns_per_run: u64,
+) -> Result<Vec<Row>> {
     let read = || -> Result<Vec<_>> { tools.iter().map(|(_, pid)| used(*pid)).collect() };
     // Until the load is steady.
     std::thread::sleep(Duration::from_secs(1));
@@ -302,6 +361,7 @@ fn measure(tools: &[(&'static str, u32)], rate: u64, seconds: u64) -> Result<Vec
                 process_percent: percent(before.0, after.0),
                 programs_percent: (!after.1.is_empty())
                     .then(|| programs.iter().map(|program| program.percent).sum()),
+                account_percent: sum_runs(&programs) * empty_ns_per_run as f64 / 1e9 * 100.0,
                 resident_mib: resident_mib(*pid)?,
                 programs,
             })

@@ -11,8 +11,8 @@ use crate::cli::session;
 use crate::host::Roots;
 use crate::host::counters::now_ktime_ns;
 use crate::host::kernel::scheduler_counters;
-use crate::model::{Totals, sum};
-use crate::sampler::cost::{Counts, Model};
+use crate::model::Totals;
+use crate::sampler::cost::{Counts, Model, programs_ns};
 
 /// How long the programs' time is kept while no ship is watched.
 const WITHOUT_SHIPS: Duration = Duration::from_millis(500);
@@ -68,7 +68,7 @@ pub fn cpu_ns() -> u64 {
 
 impl Meter {
     /// Begins, before any ship is watched and before privileges are given up. Takes half a second.
-    pub fn begin(roots: &Roots, probes: &Probes) -> Self {
+    pub fn begin(roots: &Roots, probes: &mut Probes) -> Self {
         // Where this is refused (before Linux 5.8) the programs' time stays unknown, and is said to be.
         let counting = aya::sys::enable_stats(aya::sys::Stats::RunTime).ok();
         let mut meter = Self {
@@ -84,6 +84,8 @@ impl Meter {
         let before = meter.counts(roots, probes);
         if meter.counting.is_some() {
             std::thread::sleep(WITHOUT_SHIPS);
+        } else {
+            probes.detach_empty();
         }
         meter.without = (before, meter.counts(roots, probes));
         meter
@@ -103,7 +105,7 @@ impl Meter {
 
     /// Takes note of a reading, and stops the counting of the programs' time when it has lasted long
     /// enough.
-    pub fn note(&mut self, roots: &Roots, probes: &Probes, totals: &Totals) {
+    pub fn note(&mut self, roots: &Roots, probes: &mut Probes, totals: &Totals) {
         let mut of_threads = BTreeMap::new();
         for (tid, thread) in &totals.threads {
             let before = self.of_threads.get(tid).copied().unwrap_or(0);
@@ -123,6 +125,7 @@ impl Meter {
         if enough || self.elapsed() >= LONGEST {
             log::info!("what switches cost: {:?}", self.model);
             self.counting = None;
+            probes.detach_empty();
         }
     }
 
@@ -170,7 +173,7 @@ impl Meter {
         let costs = costs.unwrap_or_default();
         let host = scheduler_counters(roots);
         Counts {
-            programs_ns: sum(costs.iter().map(|cost| cost.run_time_ns)),
+            programs_ns: programs_ns(&costs),
             host_switches: host.map_or(0, |host| host.context_switches_total),
             ship_switches: self.ship_switches,
         }
