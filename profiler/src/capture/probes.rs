@@ -4,7 +4,7 @@
 //! Everything is held by file descriptors of this process: when it ends, in any way, nothing
 //! stays in the kernel.
 
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
 use aya::programs::{PerfEvent, Program};
 use aya::util::online_cpus;
@@ -400,17 +400,13 @@ impl Probes {
     /// # Errors
     /// If the kernel refuses the map update.
     pub fn forget(&mut self, totals: &Totals, tids: &[u32]) -> Result<(), ProbeError> {
-        let gone = |result: Result<(), aya::maps::MapError>, map| match result {
-            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
-            Err(error) => Err(map_error(map, error)),
-        };
         let mut threads: HashMap<_, u32, Thread> = self.map_mut("SCHED_THREADS")?;
         for tid in tids {
-            gone(threads.remove(tid), "SCHED_THREADS")?;
+            removed(threads.remove(tid), "SCHED_THREADS")?;
         }
         let mut pending: HashMap<_, u32, PendingStack> = self.map_mut("STACK_PENDING")?;
         for tid in tids {
-            gone(pending.remove(tid), "STACK_PENDING")?;
+            removed(pending.remove(tid), "STACK_PENDING")?;
         }
         let mut waits: HashMap<_, WaitKey, Waits> = self.map_mut("SCHED_WAITS")?;
         for (key, _) in totals
@@ -418,7 +414,7 @@ impl Probes {
             .iter()
             .filter(|(key, _)| tids.contains(&key.tid))
         {
-            gone(waits.remove(key), "SCHED_WAITS")?;
+            removed(waits.remove(key), "SCHED_WAITS")?;
         }
         Ok(())
     }
@@ -429,10 +425,7 @@ impl Probes {
     /// If the kernel refuses the map update.
     pub fn unwatch_process(&mut self, tgid: u32) -> Result<(), ProbeError> {
         let mut processes: HashMap<_, u32, ShipProcess> = self.map_mut("SHIP_PROCESSES")?;
-        match processes.remove(&tgid) {
-            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
-            Err(error) => Err(map_error("SHIP_PROCESSES", error)),
-        }
+        removed(processes.remove(&tgid), "SHIP_PROCESSES")
     }
 
     /// Reads all sums. The window must be closed, so that they stand still.
@@ -501,7 +494,7 @@ impl Probes {
 
     pub(super) fn map_mut<'a, M>(&'a mut self, name: &'static str) -> Result<M, ProbeError>
     where
-        M: TryFrom<&'a mut Map, Error = aya::maps::MapError>,
+        M: TryFrom<&'a mut Map, Error = MapError>,
     {
         let map = self
             .ebpf
@@ -552,6 +545,19 @@ fn entries<K: Pod, V: Pod>(ebpf: &Ebpf, name: &'static str) -> Result<Vec<(K, V)
     map.iter()
         .map(|entry| entry.map_err(|e| map_error(name, e)))
         .collect()
+}
+
+/// The outcome of a removal; what was not there is gone as well.
+pub(super) fn removed(result: Result<(), MapError>, map: &'static str) -> Result<(), ProbeError> {
+    match result {
+        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.kind() == std::io::ErrorKind::NotFound =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(map_error(map, error)),
+    }
 }
 
 pub(super) fn map_error(map: &'static str, reason: impl ToString) -> ProbeError {

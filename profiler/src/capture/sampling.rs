@@ -6,7 +6,7 @@ use aya::programs::Program;
 use profiler_common::record::StackLengths;
 use profiler_common::sampling::{Control, STACK_ON_CPU, StackKey, StackSum};
 
-use super::probes::{ProbeError, Probes, map_error};
+use super::probes::{ProbeError, Probes, map_error, removed};
 use crate::model::{SampledStack, Stack, ThreadId};
 
 /// Name of the program that does nothing: what the kernel keeps as its time is what keeping it takes.
@@ -72,10 +72,7 @@ impl Probes {
                 Err(MapError::KeyNotFound) => continue,
                 Err(error) => return Err(map_error(name, error)),
             }
-            match map.remove(key) {
-                Ok(()) | Err(MapError::KeyNotFound) => {}
-                Err(error) => return Err(map_error(name, error)),
-            }
+            removed(map.remove(key), name)?;
         }
         // The kernel's order is that of its hash; ours must not depend on it.
         taken.sort();
