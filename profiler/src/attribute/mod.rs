@@ -10,6 +10,7 @@ mod page_in;
 mod syscall;
 mod verdict;
 
+pub use computing::{Shares, shares_of};
 pub use leaf::{Cause, Leaf};
 pub use page_in::PageInRule;
 pub use syscall::syscall_name;
@@ -122,6 +123,11 @@ impl Attribution {
 
 /// Charges the time of king, mars and commit workers.
 pub fn attribute(capture: &Capture, summaries: &Summaries) -> Attribution {
+    attribute_by(capture, summaries, &computing::shares(capture))
+}
+
+/// The same with the shares of upkeep in each thread's computing at hand.
+pub fn attribute_by(capture: &Capture, summaries: &Summaries, upkeep: &Shares) -> Attribution {
     let page_ins = PageInRule::of(&capture.meta);
     let mut attribution = Attribution {
         page_ins,
@@ -133,7 +139,6 @@ pub fn attribute(capture: &Capture, summaries: &Summaries) -> Attribution {
         .filter(|thread| thread.role != Role::Other)
         .collect();
     let throttled = throttled(capture, &summaries.threads);
-    let upkeep = computing::shares(capture);
     let mut stalls: BTreeMap<Role, (u64, u64)> = BTreeMap::new();
     for thread in threads {
         let throttled = throttled.get(&thread.thread).copied().unwrap_or(0);

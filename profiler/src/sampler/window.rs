@@ -6,7 +6,7 @@ use super::names::Names;
 use super::stacks::top_stacks;
 use super::thinning::{Step, Thinning};
 use crate::aggregate::{Summaries, aggregate};
-use crate::attribute::{Attribution, Leaf, PageInRule, attribute, throttled};
+use crate::attribute::{Attribution, Leaf, PageInRule, Shares, attribute_by, shares_of, throttled};
 use crate::model::{
     Budget, DiskSpace, EventRange, Faults, LeafTime, Loom, OwnCost, ProcessMemory, SampledStack,
     ShipKey, ThreadId, TopStacks, Udp, Window, WindowFinding, WindowVerdict, histogram_name,
@@ -42,7 +42,7 @@ pub struct Circumstances<'a> {
 pub fn window(capture: &Capture, circumstances: &Circumstances<'_>) -> Window {
     let meta = &capture.meta;
     let summaries = aggregate(capture);
-    let attribution = attribute(capture, &summaries);
+    let attribution = attribute_by(capture, &summaries, &upkeep(circumstances));
     let report = &report_of(capture, &summaries, &attribution);
     let thinning = &circumstances.thinning;
     Window {
@@ -164,6 +164,18 @@ fn leaves(report: &Report) -> BTreeMap<String, LeafTime> {
             (part.leaf.name().to_owned(), time)
         })
         .collect()
+}
+
+/// What part of the time on CPU was upkeep of memory, by the stacks that were taken.
+fn upkeep(circumstances: &Circumstances<'_>) -> Shares {
+    let on_cpu = circumstances
+        .stacks
+        .iter()
+        .filter(|stack| stack.wait.is_none());
+    let samples = on_cpu.map(|stack| (stack.thread, &stack.stack, stack.count));
+    shares_of(samples, |tgid, address, kind| {
+        vec![circumstances.names.frame(tgid, address, kind)]
+    })
 }
 
 fn stacks(

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use harness::faults::cpu::CpuQuota;
+use harness::faults::disk::LoopDisk;
+use harness::faults::memory::{MemoryLimit, ZramSwap};
 use harness::gate;
 use harness::process::poll_until;
 use harness::profile::{Profile, RunningProfile};
@@ -18,8 +21,8 @@ use crate::support::{DONE, ShipInMemory, number};
 /// How long the windows may take.
 const LIMIT: Duration = Duration::from_secs(40);
 
-fn start(pier: &Path, store: &Path, arguments: &[&str]) -> RunningProfile {
-    let mut sampler = Profile::new(["sampler", "--interval", "1", "--ship"])
+fn start(pier: &Path, store: &Path, interval: &str, arguments: &[&str]) -> RunningProfile {
+    let mut sampler = Profile::new(["sampler", "--interval", interval, "--ship"])
         .arg(pier)
         .arg("--store")
         .arg(store);
@@ -79,7 +82,7 @@ fn stacks_have_names_and_sum_to_the_budgets() {
     let home = Scratch::in_memory("store").unwrap();
     let store = home.path().join("ships.db");
     // Enough for a machine that is busy with other tests: nothing is to be left out.
-    let running = start(ship.pier(), &store, &["--cpu-budget", "100"]);
+    let running = start(ship.pier(), &store, "1", &["--cpu-budget", "100"]);
     wait_for_capture(&running);
     let history = wait_for_history(&store, "windows with stacks", |total| {
         number(total, "windows") >= 5
@@ -126,7 +129,7 @@ fn a_tiny_budget_leaves_things_out_and_says_so() {
     let ship = ShipInMemory::start(&ShipOptions::default());
     let home = Scratch::in_memory("store").unwrap();
     let store = home.path().join("ships.db");
-    let running = start(ship.ship.pier(), &store, &["--cpu-budget", "0.01"]);
+    let running = start(ship.ship.pier(), &store, "1", &["--cpu-budget", "0.01"]);
     let said = |total: &Value, what: &str| {
         let missing = total["not_measured"].to_string();
         missing.contains(what) && missing.contains("CPU budget of 0.01 % of one CPU")
@@ -146,4 +149,72 @@ fn a_tiny_budget_leaves_things_out_and_says_so() {
     );
     let programs = &total["own_cost"]["programs_cpu_ns"];
     assert!(programs.is_object(), "not estimated: {total:#}");
+}
+
+/// The time of a leaf of all windows.
+fn leaf_ns(total: &Value, leaf: &str) -> u64 {
+    total["leaves"]
+        .get(leaf)
+        .map_or(0, |leaf| number(leaf, "total_ns"))
+}
+
+#[test]
+fn swap_and_reclaim_are_told_from_other_computing_and_waits() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let ship = ShipOptions {
+        heap_pages: Some(4096),
+        compute_us: Some(10_000),
+        dirty_pages: Some(64),
+        ..ShipOptions::default()
+    };
+    let disk = LoopDisk::new(512 << 20).unwrap();
+    let _swap = ZramSwap::start(512 << 20).unwrap();
+    let ship = ship.start_in(disk.path()).unwrap();
+    let _limit = MemoryLimit::start(8 << 20, &ship.pids()).unwrap();
+    let home = Scratch::in_memory("store").unwrap();
+    let store = home.path().join("ships.db");
+    // Long enough for the samples that a share is taken from: swap in memory is no wait, but computing.
+    let running = start(ship.pier(), &store, "3", &["--cpu-budget", "100"]);
+    wait_for_capture(&running);
+    let history = wait_for_history(&store, "time for swap and reclaim", |total| {
+        leaf_ns(total, "swap-in") > 0 && leaf_ns(total, "reclaim") > 0
+    });
+    end(running);
+    println!("{:#}", history["total"]["leaves"]);
+}
+
+#[test]
+fn a_quota_is_told_from_the_run_queue() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let ship = ShipInMemory::start(&ShipOptions {
+        compute_us: Some(20_000),
+        ..ShipOptions::default()
+    });
+    let _quota = CpuQuota::start(20, &ship.ship.pids()).unwrap();
+    let home = Scratch::in_memory("store").unwrap();
+    let store = home.path().join("ships.db");
+    let running = start(ship.ship.pier(), &store, "1", &[]);
+    wait_for_capture(&running);
+    let history = wait_for_history(&store, "windows of a ship held back", |total| {
+        number(total, "windows") >= 3
+    });
+    end(running);
+    let budgets = history["total"]["budgets"].as_object().unwrap();
+    let mars = &budgets["mars"];
+    let (throttled, queued) = (number(mars, "throttled_ns"), number(mars, "run_queue_ns"));
+    assert!(throttled > queued, "{mars:#}");
+    let parts = [
+        "on_cpu_ns",
+        "run_queue_ns",
+        "throttled_ns",
+        "blocked_ns",
+        "idle_ns",
+    ];
+    let sum: u64 = parts.iter().map(|part| number(mars, part)).sum();
+    let unexplained = number(mars, "unexplained_ns");
+    assert_eq!(sum + unexplained, number(mars, "wall_ns"), "{mars:#}");
 }
