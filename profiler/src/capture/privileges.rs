@@ -6,6 +6,8 @@
 //! - `CAP_DAC_READ_SEARCH`: a pier and executable that belong to another user;
 //! - `CAP_SYSLOG`: the addresses in `/proc/kallsyms`, which stacks are named by.
 //!
+//! The child that names addresses for the sampler keeps only the last two of these.
+//!
 //! Under sudo the user who called it takes root's place, so that the output belongs to them and
 //! lies only where they may write.
 
