@@ -258,7 +258,7 @@ impl Sampler<'_> {
         self.probes.set_control(control)?;
         let stacks = self.probes.take_stacks(epoch, None)?;
         let unnamed = self.find_names(&stacks);
-        self.forget_the_dead(&totals)?;
+        let dead = self.forget_the_dead(&totals)?;
         let end = End {
             reason,
             at,
@@ -280,6 +280,11 @@ impl Sampler<'_> {
                 let sampled = self.opening(ship, number, Rc::clone(&next), end.at);
                 self.ships.insert(king, sampled);
             }
+        }
+        // A process ends with its first thread, and its windows are made.
+        for tgid in dead {
+            self.executables.remove(tgid);
+            self.names.forget(tgid);
         }
         Ok(())
     }
@@ -377,14 +382,15 @@ impl Sampler<'_> {
         Ok(losses)
     }
 
-    /// Threads that have ended make room for others.
-    fn forget_the_dead(&mut self, totals: &Totals) -> anyhow::Result<()> {
+    /// Threads that have ended make room for others. Says which.
+    fn forget_the_dead(&mut self, totals: &Totals) -> anyhow::Result<Vec<u32>> {
         let dead: Vec<u32> = totals
             .threads
             .iter()
             .filter(|(_, thread)| thread.exited_ktime_ns != 0)
             .map(|(tid, _)| *tid)
             .collect();
-        Ok(self.probes.forget(totals, &dead)?)
+        self.probes.forget(totals, &dead)?;
+        Ok(dead)
     }
 }

@@ -7,6 +7,8 @@ use crate::model::{Addresses, Frame, FrameKind, NamedRange, NamedRanges, Sampled
 
 /// Functions that are remembered of a process or the kernel; then it begins anew.
 const LIMIT: usize = 20_000;
+/// Characters that are kept of a name: the store keeps them for months.
+const MAX_NAME: usize = 256;
 /// What stands for an address without a name. Not the address itself, which differs from start to start:
 /// the store keeps every name that it has ever seen.
 const UNNAMED: &str = "[unnamed]";
@@ -88,7 +90,7 @@ fn remember(functions: &mut Functions, ranges: Vec<NamedRange>) {
         functions.clear();
     }
     for range in ranges {
-        let name = Some(range.name);
+        let name = Some(range.name.chars().take(MAX_NAME).collect());
         let end = range.end;
         functions.insert(range.start, Function { end, name });
     }
