@@ -61,12 +61,20 @@ pub fn entry(tid: u32) -> Option<*mut Thread> {
     SCHED_THREADS.get_ptr_mut(tid)
 }
 
-/// The entry of a thread, made if it is not there.
+/// The entry of a thread of a process that may be watched, made if it is not there and the process is.
+/// An entry that is there says so by itself, which spares a look-up in `SHIP_PROCESSES`: at a switch
+/// hardly anything of our maps is in the cache.
 #[inline(always)]
 fn thread(task: Task, tgid: u32) -> Option<*mut Thread> {
     let tid = task.tid();
     if let Some(thread) = SCHED_THREADS.get_ptr_mut(tid) {
-        return Some(thread);
+        // SAFETY: a live map value. A thread's number may since be that of another process' thread.
+        if unsafe { (*thread).tgid } == tgid {
+            return Some(thread);
+        }
+    }
+    if !ship::watches(tgid) {
+        return None;
     }
     new_thread(tid, tgid)
 }
@@ -141,8 +149,8 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let next = Task(ctx.arg::<*const c_void>(2));
     let prev_tgid = prev.tgid();
     let next_tgid = next.tgid();
-    let prev_watched = ship::watches(prev_tgid);
-    let next_watched = ship::watches(next_tgid);
+    let prev_watched = ship::may_watch(prev_tgid);
+    let next_watched = ship::may_watch(next_tgid);
     if !prev_watched && !next_watched {
         return 0;
     }
@@ -368,7 +376,7 @@ fn try_sched_waking(task: Task) -> Option<()> {
 pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg::<*const c_void>(0));
     let tgid = task.tgid();
-    if ship::watches(tgid) {
+    if ship::may_watch(tgid) {
         try_sched_wakeup(task, tgid);
     }
     0
