@@ -15,6 +15,7 @@ pub mod loss;
 pub mod memory;
 pub mod offsets;
 pub mod record;
+pub mod sampling;
 pub mod sched;
 pub mod ship;
 pub mod snapshot;

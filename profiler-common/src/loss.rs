@@ -32,6 +32,10 @@ pub const SNAPSHOT_SLOT: u32 = 12;
 pub const SNAPSHOT_RECORD: u32 = 13;
 /// The ring buffer was full: one end of a part of an event is missing.
 pub const SYSCALL_RECORD: u32 = 14;
+/// A stack found no room in `STACK_SUMS`: the time that it stands for is in the sums, but not under it.
+pub const STACK_SLOT: u32 = 15;
+/// A stack had the hash of another one of the same thread, and was not added to it.
+pub const STACK_COLLISION: u32 = 16;
 
 /// Number of reasons.
-pub const REASONS: u32 = 15;
+pub const REASONS: u32 = 17;

@@ -21,7 +21,7 @@ use profiler_common::record::{KIND_BIO, KIND_BIO_DONE, RecordHeader, StackLength
 
 use crate::atomic;
 use crate::kernel::{offset, read};
-use crate::{NO_WAKEUP, RECORDS, loss, recording, ship, stack};
+use crate::{NO_WAKEUP, RECORDS, loss, recording, sampling, ship, stack};
 
 /// Bios of watched threads that are under way, by address.
 #[map]
@@ -104,6 +104,9 @@ pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_block_bio_queue(ctx: &BtfTracePointContext, tgid: u32, tid: u32) -> Option<()> {
+    if !recording() && !sampling::sums_io() {
+        return None;
+    }
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     ship::window(now)?;

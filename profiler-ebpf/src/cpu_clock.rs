@@ -9,7 +9,7 @@ use profiler_common::cpu_clock::{SampleRecord, SampleScratch};
 use profiler_common::loss as reason;
 use profiler_common::record::{KIND_SAMPLE, RecordHeader};
 
-use crate::{NO_WAKEUP, RECORDS, loss, ship, stack};
+use crate::{NO_WAKEUP, RECORDS, loss, recording, sampling, ship, stack};
 
 /// Where a sample is built: too large for a program's stack.
 #[map]
@@ -32,6 +32,9 @@ fn try_cpu_clock(ctx: &PerfEventContext) -> Option<()> {
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     ship::window(now)?;
+    if !recording() {
+        return sampling::ticked(ctx.as_ptr(), tgid, tid);
+    }
     let scratch = CPU_CLOCK_SCRATCH.get_ptr_mut(0)?;
     // SAFETY: this CPU's scratch; perf events of one CPU do not nest.
     unsafe {

@@ -113,11 +113,20 @@ pub unsafe fn add_on_cpu(thread: *mut Thread, now: u64, window: &Window) {
 pub unsafe fn blocked_for(thread: *mut Thread, syscall_nr: i32) -> i32 {
     // SAFETY: by the contract.
     let (work, lengths) = unsafe { ((*thread).work, (*thread).wait.stack) };
-    match work {
-        WORK_RECLAIM => RECLAIM,
-        WORK_COMPACTION => COMPACTION,
+    match worked_for(work) {
+        Some(reason) => reason,
         // SAFETY: by the contract.
-        _ => unsafe { from_frames(&raw const (*thread).frames, &lengths, syscall_nr) },
+        None => unsafe { from_frames(&raw const (*thread).frames, &lengths, syscall_nr) },
+    }
+}
+
+/// What the kernel makes a thread do, as the reason of a wait.
+#[inline(always)]
+pub fn worked_for(work: u32) -> Option<i32> {
+    match work {
+        WORK_RECLAIM => Some(RECLAIM),
+        WORK_COMPACTION => Some(COMPACTION),
+        _ => None,
     }
 }
 
@@ -126,7 +135,7 @@ pub unsafe fn blocked_for(thread: *mut Thread, syscall_nr: i32) -> i32 {
 /// # Safety
 /// `frames` must be valid.
 #[inline(always)]
-unsafe fn from_frames(
+pub unsafe fn from_frames(
     frames: *const [u64; STACK_WORDS],
     lengths: &StackLengths,
     syscall_nr: i32,

@@ -26,7 +26,7 @@ use profiler_common::sched::{
 use profiler_common::ship::Window;
 
 use crate::kernel::{Task, constant, offset};
-use crate::{NO_WAKEUP, RECORDS, loss, memory, recording, ship, stack};
+use crate::{NO_WAKEUP, RECORDS, loss, memory, recording, sampling, ship, stack};
 
 /// State and sums of every thread of the watched processes, by host thread id.
 #[map]
@@ -66,12 +66,20 @@ pub fn entry(tid: u32) -> Option<*mut Thread> {
     SCHED_THREADS.get_ptr_mut(tid)
 }
 
-/// The entry of a thread, made if it is not there.
+/// The entry of a thread of a process that may be watched, made if it is not there and the process is.
+/// An entry that is there says so by itself, which spares a look-up in `SHIP_PROCESSES`: at a switch
+/// hardly anything of our maps is in the cache.
 #[inline(always)]
 fn thread(task: Task, tgid: u32, now: u64) -> Option<*mut Thread> {
     let tid = task.tid();
     if let Some(thread) = SCHED_THREADS.get_ptr_mut(tid) {
-        return Some(thread);
+        // SAFETY: a live map value. A thread's number may since be that of another process' thread.
+        if unsafe { (*thread).tgid } == tgid {
+            return Some(thread);
+        }
+    }
+    if !ship::watches(tgid) {
+        return None;
     }
     new_thread(tid, tgid, now)
 }
@@ -153,8 +161,8 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let next = Task(ctx.arg::<*const c_void>(2));
     let prev_tgid = prev.tgid();
     let next_tgid = next.tgid();
-    let prev_watched = ship::watches(prev_tgid);
-    let next_watched = ship::watches(next_tgid);
+    let prev_watched = ship::may_watch(prev_tgid);
+    let next_watched = ship::may_watch(next_tgid);
     if !prev_watched && !next_watched {
         return 0;
     }
@@ -223,9 +231,14 @@ fn switched_out(
         (*thread).state = STATE_BLOCKED;
         (*wait).task_state = task_state(kernel_state);
         let idles = (*wait).task_state == TASK_INTERRUPTIBLE && waits_for_work((*wait).syscall_nr);
-        if recording() && !idles && window.holds(now) {
+        if idles || !window.holds(now) {
+            return None;
+        }
+        if recording() {
             (*wait).stack = stack::take(ctx.as_ptr(), &raw mut (*thread).frames);
             (*wait).syscall_nr = memory::blocked_for(thread, (*wait).syscall_nr);
+        } else {
+            sampling::blocks(ctx.as_ptr(), thread, prev.tid(), now);
         }
     }
     Some(())
@@ -304,6 +317,12 @@ fn switched_in(next: Task, tgid: u32, behind_tgid: u32, now: u64, window: &Windo
         (*thread).state = STATE_ON_CPU;
         (*thread).since_ktime_ns = now;
         let start = (*thread).wait.start_ktime_ns;
+        if !recording() && (*thread).wait.stack.kernel_bytes != 0 {
+            let woken = (*thread).wait.woken_ktime_ns;
+            let end = if woken != 0 { woken } else { now };
+            sampling::unblocks(tid, window.part(start, end));
+            (*thread).wait.stack = StackLengths::NONE;
+        }
         if recording() && counts && start != 0 && now - start >= constant(&raw const TIMELINE_NS) {
             if now - start < constant(&raw const THRESHOLD_NS) {
                 (*thread).wait.stack = StackLengths::NONE;
@@ -372,7 +391,7 @@ fn try_sched_waking(task: Task) -> Option<()> {
 pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg::<*const c_void>(0));
     let tgid = task.tgid();
-    if ship::watches(tgid) {
+    if ship::may_watch(tgid) {
         try_sched_wakeup(task, tgid);
     }
     0

@@ -19,13 +19,16 @@ static SHIP_PROCESSES: HashMap<u32, ShipProcess> = HashMap::with_max_entries(102
 #[map]
 static SHIP_WINDOW: Array<Window> = Array::with_max_entries(1, 0);
 
+/// Whether a process may be watched: no is certain, and nearly every other process is answered by it.
+#[inline(always)]
+pub fn may_watch(tgid: u32) -> bool {
+    matches!(SHIP_FILTER.get(filter_slot(tgid)), Some(1))
+}
+
 /// Whether a process is watched.
 #[inline(always)]
 pub fn watches(tgid: u32) -> bool {
-    match SHIP_FILTER.get(filter_slot(tgid)) {
-        Some(1) => SHIP_PROCESSES.get_ptr(tgid).is_some(),
-        _ => false,
-    }
+    may_watch(tgid) && SHIP_PROCESSES.get_ptr(tgid).is_some()
 }
 
 /// Whether a process is watched, and a king.

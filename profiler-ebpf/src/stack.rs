@@ -50,6 +50,24 @@ pub unsafe fn take(ctx: *mut c_void, frames: *mut [u64; STACK_WORDS]) -> StackLe
     }
 }
 
+/// Kernel frames of the current thread alone.
+///
+/// # Safety
+/// As of [`take`].
+#[inline(always)]
+pub unsafe fn take_kernel(ctx: *mut c_void, frames: *mut [u64; STACK_WORDS]) -> StackLengths {
+    // SAFETY: the buffer is larger than that.
+    let kernel = unsafe { bpf_get_stack(ctx, frames.cast(), (MAX_KERNEL_FRAMES * 8) as u32, 0) };
+    StackLengths {
+        user_bytes: 0,
+        kernel_bytes: if kernel > 0 {
+            (kernel as usize & KERNEL_MASK) as u32
+        } else {
+            0
+        },
+    }
+}
+
 /// Bytes of both parts, bounded for the verifier.
 #[inline(always)]
 pub fn bytes(stack: &StackLengths) -> usize {

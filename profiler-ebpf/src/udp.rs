@@ -9,7 +9,7 @@ use profiler_common::udp::{UdpKey, UdpTotals};
 
 use crate::atomic::add;
 use crate::kernel::{offset, read};
-use crate::ship;
+use crate::{recording, sampling, ship};
 
 /// Sums per socket. User space enters the ship's sockets; nothing else is counted.
 #[map]
@@ -56,6 +56,9 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn transferred(ctx: &BtfTracePointContext, note: impl FnOnce(&mut UdpTotals, u64)) -> Option<()> {
     if !ship::watches((bpf_get_current_pid_tgid() >> 32) as u32) {
+        return None;
+    }
+    if !recording() && !sampling::sums_io() {
         return None;
     }
     let bytes: i32 = ctx.arg(1);

@@ -35,15 +35,9 @@ pub fn fold(
             return;
         }
         let mut frames = vec![user_frame(thread_label(thread))];
-        for (address, frame_kind) in stack.lookups().rev() {
-            let mut named = capture.symbols.frames(thread.tgid, address, frame_kind);
-            if named.iter().any(is_probe) {
-                // What follows is the probe itself.
-                break;
-            }
-            named.reverse();
-            frames.extend(named);
-        }
+        frames.extend(outermost_first(stack, |address, kind| {
+            capture.symbols.frames(thread.tgid, address, kind)
+        }));
         frames.extend(leaf.map(|name| Frame {
             name,
             kind: FrameKind::Kernel,
@@ -130,6 +124,20 @@ fn block_stacks(events: &[Event]) -> BTreeMap<(ThreadId, u64), &Stack> {
         }
     }
     stacks
+}
+
+/// The frames of a stack, without those of the probe itself. `named` gives those of an address.
+pub fn outermost_first(stack: &Stack, named: impl Fn(u64, FrameKind) -> Vec<Frame>) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    for (address, kind) in stack.lookups().rev() {
+        let mut of_address = named(address, kind);
+        if of_address.iter().any(is_probe) {
+            break;
+        }
+        of_address.reverse();
+        frames.extend(of_address);
+    }
+    frames
 }
 
 /// Whether a frame is where the kernel calls an eBPF program (`bpf_trace_runN`,

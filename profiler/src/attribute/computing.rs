@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Capture, Event, FrameKind, Stack, ThreadId};
+use crate::model::{Capture, Event, Frame, FrameKind, Stack, ThreadId};
 
 use super::leaf::Leaf;
 
@@ -36,21 +36,39 @@ const RECLAIM: &[&str] = &[
 /// vere's own handler of writes to clean pages (`pkg/noun/manage.c`, `events.c`; libsigsegv).
 const HANDLER: &[&str] = &["u3m_fault", "u3e_fault", "sigsegv_handler"];
 
+/// By thread.
+pub type Shares = BTreeMap<ThreadId, BTreeMap<Leaf, f64>>;
+
 /// Of each thread's time on CPU (without what tracepoints measured), the share of some leaves.
-pub fn shares(capture: &Capture) -> BTreeMap<ThreadId, BTreeMap<Leaf, f64>> {
+pub fn shares(capture: &Capture) -> Shares {
+    let samples = capture.events.iter().filter_map(|event| match event {
+        Event::Sample(sample) => Some((sample.thread, &sample.stack, 1)),
+        _ => None,
+    });
+    shares_of(samples, |tgid, address, kind| {
+        capture.symbols.frames(tgid, address, kind)
+    })
+}
+
+/// The same of stacks and how many samples each stands for, by who knows the frames of an address.
+pub fn shares_of<'a>(
+    samples: impl Iterator<Item = (ThreadId, &'a Stack, u64)>,
+    frames: impl Fn(u32, u64, FrameKind) -> Vec<Frame>,
+) -> Shares {
     let mut counts: BTreeMap<ThreadId, (u64, BTreeMap<Leaf, u64>)> = BTreeMap::new();
-    for event in &capture.events {
-        let Event::Sample(sample) = event else {
-            continue;
-        };
-        let part = part(capture, sample.thread, &sample.stack);
+    for (thread, stack, count) in samples {
+        let names = stack
+            .lookups()
+            .flat_map(|(address, kind)| frames(thread.tgid, address, kind));
+        let part = part(&names.collect::<Vec<_>>());
         if part == Part::Reclaim {
             continue;
         }
-        let (all, leaves) = counts.entry(sample.thread).or_default();
-        *all += 1;
+        let (all, leaves) = counts.entry(thread).or_default();
+        *all = all.saturating_add(count);
         if let Part::Leaf(leaf) = part {
-            *leaves.entry(leaf).or_default() += 1;
+            let of_leaf = leaves.entry(leaf).or_default();
+            *of_leaf = of_leaf.saturating_add(count);
         }
     }
     counts
@@ -71,11 +89,7 @@ enum Part {
     Leaf(Leaf),
 }
 
-fn part(capture: &Capture, thread: ThreadId, stack: &Stack) -> Part {
-    let names: Vec<_> = stack
-        .lookups()
-        .flat_map(|(address, kind)| capture.symbols.frames(thread.tgid, address, kind))
-        .collect();
+fn part(names: &[Frame]) -> Part {
     let has = |kind: FrameKind, functions: &[&str]| {
         names
             .iter()

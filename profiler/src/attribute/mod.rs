@@ -12,6 +12,7 @@ mod page_in;
 mod syscall;
 mod verdict;
 
+pub use computing::{Shares, shares_of};
 pub use critical::{CriticalPaths, EventCost, LeafCost, Phase};
 pub use event_times::{EventTimes, Times, WORST_EVENTS};
 pub use leaf::{Cause, Leaf};
@@ -150,6 +151,11 @@ impl Attribution {
 
 /// Charges the time of king, mars and commit workers.
 pub fn attribute(capture: &Capture, summaries: &Summaries) -> Attribution {
+    attribute_by(capture, summaries, &computing::shares(capture))
+}
+
+/// The same with the shares of upkeep in each thread's computing at hand.
+pub fn attribute_by(capture: &Capture, summaries: &Summaries, upkeep: &Shares) -> Attribution {
     let page_ins = PageInRule::of(&capture.meta);
     let mut attribution = Attribution {
         page_ins,
@@ -160,19 +166,11 @@ pub fn attribute(capture: &Capture, summaries: &Summaries) -> Attribution {
         .iter()
         .filter(|thread| thread.role != Role::Other)
         .collect();
-    let throttled_ns = throttled_ns(capture, &summaries.threads);
-    let run_queue_ns: u64 = summaries
-        .threads
-        .iter()
-        .map(|thread| thread.run_queue_ns)
-        .sum();
-    let upkeep = computing::shares(capture);
+    let throttled = throttled(capture, &summaries.threads);
     let snapshots = summaries.snapshots.as_ref();
     let mut stalls: BTreeMap<Role, (u64, u64)> = BTreeMap::new();
     for thread in threads {
-        // The kernel says how long the group was throttled, not which thread: by their waits.
-        let share = ratio(thread.run_queue_ns, run_queue_ns);
-        let throttled = ((throttled_ns as f64 * share) as u64).min(thread.run_queue_ns);
+        let throttled = throttled.get(&thread.thread).copied().unwrap_or(0);
         let shares = upkeep.get(&thread.thread);
         let stalled_ns = attribution.add_thread(capture, thread, throttled, shares, snapshots);
         let (of_role_ns, wall_ns) = stalls.entry(thread.role).or_default();
@@ -185,8 +183,9 @@ pub fn attribute(capture: &Capture, summaries: &Summaries) -> Attribution {
         .fold(0.0, f64::max);
     attribution.behind = behind(capture);
     attribution.throttled_ns = attribution.leaf_ns(Leaf::Throttled);
-    let mars = mars_splits(&summaries.threads, &upkeep);
-    let throttled_ratio = ratio(throttled_ns, run_queue_ns).min(1.0);
+    let mars = mars_splits(&summaries.threads, upkeep);
+    let run_queue_ns: u64 = summaries.threads.iter().map(|t| t.run_queue_ns).sum();
+    let throttled_ratio = ratio(throttled.values().sum(), run_queue_ns).min(1.0);
     let page_ins = attribution.page_ins;
     if let Some((events, parts)) =
         event_times(capture, summaries, &page_ins, &mars, throttled_ratio)
@@ -201,10 +200,7 @@ pub fn attribute(capture: &Capture, summaries: &Summaries) -> Attribution {
 
 /// Shares of mars' time on CPU that were upkeep of memory. What is exact of the thread is an estimate
 /// of its events.
-fn mars_splits(
-    threads: &[ThreadSummary],
-    upkeep: &BTreeMap<ThreadId, BTreeMap<Leaf, f64>>,
-) -> Vec<Split> {
+fn mars_splits(threads: &[ThreadSummary], upkeep: &Shares) -> Vec<Split> {
     let Some(mars) = threads.iter().find(|thread| thread.role == Role::Mars) else {
         return Vec::new();
     };
@@ -311,6 +307,19 @@ pub fn is_idle(meta: &Meta, role: Role, wait: &WaitSummary) -> bool {
 fn class(meta: &Meta, role: Role, wait: &WaitSummary) -> WaitClass {
     let name = syscall_name(&meta.architecture, wait.syscall_nr);
     classify(role, name, wait.task_state)
+}
+
+/// Of each thread's time in the run queue, what was because of a quota: an estimate. The kernel says
+/// how long the group was throttled, not which thread, so each has the share of its waits.
+pub fn throttled(capture: &Capture, threads: &[ThreadSummary]) -> BTreeMap<ThreadId, u64> {
+    let throttled_ns = throttled_ns(capture, threads);
+    let run_queue_ns: u64 = threads.iter().map(|thread| thread.run_queue_ns).sum();
+    let of = |thread: &ThreadSummary| {
+        let share = ratio(thread.run_queue_ns, run_queue_ns);
+        let ns = ((throttled_ns as f64 * share) as u64).min(thread.run_queue_ns);
+        (thread.thread, ns)
+    };
+    threads.iter().map(of).collect()
 }
 
 /// Time for which the ship's group had used up its CPU quota, but never more than its threads

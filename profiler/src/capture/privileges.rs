@@ -6,6 +6,8 @@
 //! - `CAP_DAC_READ_SEARCH`: a pier and executable that belong to another user;
 //! - `CAP_SYSLOG`: the addresses in `/proc/kallsyms`, which stacks are named by.
 //!
+//! The child that names addresses for the sampler keeps only the last two of these.
+//!
 //! Under sudo the user who called it takes root's place, so that the output belongs to them and
 //! lies only where they may write.
 
@@ -14,6 +16,10 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, set_capabilities, set_keep_capabilities, set_no_new_privs,
     set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
+
+/// What stays with the child that names addresses ([`super::naming`]): what it reads are the ship's
+/// executables, which may belong to another user, and `/proc/kallsyms`.
+const KEPT_FOR_NAMING: CapabilitySet = CapabilitySet::DAC_READ_SEARCH.union(CapabilitySet::SYSLOG);
 
 /// What stays.
 const KEPT: CapabilitySet = CapabilitySet::BPF
@@ -81,8 +87,21 @@ pub fn give_up(caller: Option<(u32, u32)>) -> rustix::io::Result<()> {
         set_thread_res_gid(gid, gid, gid)?;
         set_thread_res_uid(uid, uid, uid)?;
     }
+    keep(KEPT)
+}
+
+/// Gives up all but what naming addresses needs, for this thread. Nothing comes back to a child by
+/// `exec`, not even to root's, once its parent has given it up: `no_new_privs` sees to that.
+///
+/// # Errors
+/// If the kernel refuses, which it has no reason to.
+pub fn keep_for_naming() -> rustix::io::Result<()> {
+    keep(KEPT_FOR_NAMING)
+}
+
+fn keep(wanted: CapabilitySet) -> rustix::io::Result<()> {
     let held = rustix::thread::capabilities(None)?.permitted;
-    let kept = held & KEPT;
+    let kept = held & wanted;
     set_capabilities(
         None,
         CapabilitySets {

@@ -4,7 +4,7 @@
 //! Everything is held by file descriptors of this process: when it ends, in any way, nothing
 //! stays in the kernel.
 
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
 use aya::programs::{PerfEvent, Program, TracePoint};
 use aya::util::online_cpus;
@@ -13,6 +13,7 @@ use profiler_common::block::{BlockKey, BlockTotals};
 use profiler_common::loss;
 use profiler_common::memory::Functions;
 use profiler_common::offsets::Offsets;
+use profiler_common::sampling::PendingStack;
 use profiler_common::sched::{Thread, WaitKey, Waits};
 use profiler_common::ship::{ShipProcess, Window, filter_slot};
 use profiler_common::udp::{UdpKey, UdpTotals};
@@ -21,6 +22,7 @@ use thiserror::Error;
 use super::btf::{Btf, BtfError};
 use super::kallsyms;
 use super::offsets::{self, MissingField};
+use super::sampling;
 use crate::model::{ProbeStatus, ProgramCost, Totals};
 
 /// Where the kernel shows its BTF.
@@ -94,13 +96,18 @@ pub struct Tracepoint {
     pub required: bool,
     /// What is missing without it.
     pub without: &'static str,
+    /// Whether only records tell what it tells: then it is left out where nothing is recorded.
+    pub for_records: bool,
 }
 
 /// All of them.
 pub const TRACEPOINTS: &[Tracepoint] = &[
     tracepoint("sched_switch", true, "thread budgets"),
     tracepoint("sched_wakeup", true, "thread budgets"),
-    tracepoint("sched_waking", false, "who woke a thread"),
+    Tracepoint {
+        for_records: true,
+        ..tracepoint("sched_waking", false, "who woke a thread")
+    },
     tracepoint(
         "sched_process_fork",
         false,
@@ -177,6 +184,7 @@ const fn tracepoint(name: &'static str, required: bool, without: &'static str) -
         name,
         required,
         without,
+        for_records: false,
     }
 }
 
@@ -239,7 +247,8 @@ impl Probes {
         };
         // States are followed from the first switch seen; nothing is summed before the window.
         probes.set_window(u64::MAX, u64::MAX)?;
-        for tracepoint in TRACEPOINTS {
+        let wanted = |tracepoint: &&Tracepoint| options.recording || !tracepoint.for_records;
+        for tracepoint in TRACEPOINTS.iter().filter(wanted) {
             let result = probes.attach_tracepoint(tracepoint.name, &kernel, &btf);
             if let (Err(reason), true) = (&result, tracepoint.required) {
                 return Err(ProbeError::Required {
@@ -258,6 +267,9 @@ impl Probes {
                 let result = probes.attach_syscall_entry(name);
                 probes.note(name, WITHOUT_EVENTS, result.err());
             }
+        }
+        if !options.recording {
+            probes.attach_empty(&btf);
         }
         if options.sample_hz > 0 {
             let sampling = probes.attach_cpu_clock(options.sample_hz);
@@ -436,13 +448,13 @@ impl Probes {
     /// # Errors
     /// If the kernel refuses the map update.
     pub fn forget(&mut self, totals: &Totals, tids: &[u32]) -> Result<(), ProbeError> {
-        let gone = |result: Result<(), aya::maps::MapError>, map| match result {
-            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
-            Err(error) => Err(map_error(map, error)),
-        };
         let mut threads: HashMap<_, u32, Thread> = self.map_mut("SCHED_THREADS")?;
         for tid in tids {
-            gone(threads.remove(tid), "SCHED_THREADS")?;
+            removed(threads.remove(tid), "SCHED_THREADS")?;
+        }
+        let mut pending: HashMap<_, u32, PendingStack> = self.map_mut("STACK_PENDING")?;
+        for tid in tids {
+            removed(pending.remove(tid), "STACK_PENDING")?;
         }
         let mut waits: HashMap<_, WaitKey, Waits> = self.map_mut("SCHED_WAITS")?;
         for (key, _) in totals
@@ -450,7 +462,7 @@ impl Probes {
             .iter()
             .filter(|(key, _)| tids.contains(&key.tid))
         {
-            gone(waits.remove(key), "SCHED_WAITS")?;
+            removed(waits.remove(key), "SCHED_WAITS")?;
         }
         let mut block: HashMap<_, BlockKey, BlockTotals> = self.map_mut("BLOCK_TOTALS")?;
         for (key, _) in totals
@@ -458,7 +470,7 @@ impl Probes {
             .iter()
             .filter(|(key, _)| tids.contains(&key.tid))
         {
-            gone(block.remove(key), "BLOCK_TOTALS")?;
+            removed(block.remove(key), "BLOCK_TOTALS")?;
         }
         Ok(())
     }
@@ -492,10 +504,7 @@ impl Probes {
     /// If the kernel refuses the map update.
     pub fn unwatch_process(&mut self, tgid: u32) -> Result<(), ProbeError> {
         let mut processes: HashMap<_, u32, ShipProcess> = self.map_mut("SHIP_PROCESSES")?;
-        match processes.remove(&tgid) {
-            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
-            Err(error) => Err(map_error("SHIP_PROCESSES", error)),
-        }
+        removed(processes.remove(&tgid), "SHIP_PROCESSES")
     }
 
     /// Reads all sums. The window must be closed, so that they stand still.
@@ -560,9 +569,13 @@ impl Probes {
         costs
     }
 
-    fn map_mut<'a, M>(&'a mut self, name: &'static str) -> Result<M, ProbeError>
+    pub(super) fn program_mut(&mut self, name: &str) -> Option<&mut Program> {
+        self.ebpf.program_mut(name)
+    }
+
+    pub(super) fn map_mut<'a, M>(&'a mut self, name: &'static str) -> Result<M, ProbeError>
     where
-        M: TryFrom<&'a mut Map, Error = aya::maps::MapError>,
+        M: TryFrom<&'a mut Map, Error = MapError>,
     {
         let map = self
             .ebpf
@@ -591,6 +604,10 @@ fn load(
         .override_global("RECORDING", &recording, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("RECORDS", options.ring_bytes);
+    if options.recording {
+        let (map, entries) = sampling::UNUSED;
+        loader.map_max_entries(map, entries);
+    }
     loader.load(OBJECT).map_err(|error| {
         let reason = chain(&error);
         let os_error =
@@ -612,7 +629,20 @@ fn entries<K: Pod, V: Pod>(ebpf: &Ebpf, name: &'static str) -> Result<Vec<(K, V)
         .collect()
 }
 
-fn map_error(map: &'static str, reason: impl ToString) -> ProbeError {
+/// The outcome of a removal; what was not there is gone as well.
+pub(super) fn removed(result: Result<(), MapError>, map: &'static str) -> Result<(), ProbeError> {
+    match result {
+        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.kind() == std::io::ErrorKind::NotFound =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(map_error(map, error)),
+    }
+}
+
+pub(super) fn map_error(map: &'static str, reason: impl ToString) -> ProbeError {
     ProbeError::Map {
         map,
         reason: reason.to_string(),

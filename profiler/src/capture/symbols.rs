@@ -11,9 +11,10 @@ use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 
 use blazesym::symbolize::source::{Elf, Kernel, Source};
-use blazesym::symbolize::{Input, Symbolized, Symbolizer};
+use blazesym::symbolize::{Input, Sym, Symbolized, Symbolizer};
 
-use crate::model::{Event, FrameKind, Symbols};
+use super::kallsyms;
+use crate::model::{Event, FrameKind, NamedRange, NamedRanges, Symbols};
 
 /// The code of the watched processes, held open.
 #[derive(Default)]
@@ -52,6 +53,51 @@ impl Executables {
         }
     }
 
+    /// Whether the code of a process was added.
+    pub fn has(&self, tgid: u32) -> bool {
+        self.by_tgid.contains_key(&tgid)
+    }
+
+    /// Forgets the code of a process that has ended.
+    pub fn remove(&mut self, tgid: u32) {
+        self.by_tgid.remove(&tgid);
+        self.errors.remove(&tgid);
+    }
+
+    /// Every mapping of code: its process, addresses, where they begin in the file, and the file.
+    pub fn code(&self) -> impl Iterator<Item = (u32, Range<u64>, u64, &File)> {
+        let all = self.by_tgid.iter();
+        all.flat_map(|(tgid, code)| {
+            code.iter()
+                .map(|code| (*tgid, code.addresses.clone(), code.file_offset, &code.file))
+        })
+    }
+
+    /// Names the functions that hold addresses of processes, and says how far each function goes.
+    pub fn ranges(&self, addresses: &BTreeMap<u32, BTreeSet<u64>>) -> NamedRanges {
+        let symbolizer = symbolizer();
+        let mut named = NamedRanges {
+            errors: self.errors.clone(),
+            ..NamedRanges::default()
+        };
+        for (tgid, addresses) in addresses {
+            let of_process = named.user.entry(*tgid).or_default();
+            let error = self.symbols(&symbolizer, *tgid, addresses, |address, symbol| {
+                let start = address.saturating_sub(symbol.offset as u64);
+                // Hand-written code may say no size; then no more is known than this address.
+                let size = symbol.size.filter(|size| *size > symbol.offset);
+                let end = size.map_or(address + 1, |size| start + size as u64);
+                of_process.push(NamedRange {
+                    start,
+                    end,
+                    name: symbol.name.to_string(),
+                });
+            });
+            named.errors.extend(error.map(|error| (*tgid, error)));
+        }
+        named
+    }
+
     /// Names every address in the events' stacks.
     pub fn resolve(&self, events: &[Event]) -> Symbols {
         let mut user: BTreeMap<u32, BTreeSet<u64>> = BTreeMap::new();
@@ -68,12 +114,7 @@ impl Executables {
             errors: self.errors.clone(),
             ..Symbols::default()
         };
-        // No DWARF: symbol tables are enough for names, and vere's debug information would cost
-        // more memory than everything else.
-        let symbolizer = Symbolizer::builder()
-            .enable_code_info(false)
-            .enable_inlined_fns(false)
-            .build();
+        let symbolizer = symbolizer();
         for (tgid, addresses) in &user {
             let (names, error) = self.user_names(&symbolizer, *tgid, addresses);
             symbols.user.insert(*tgid, names);
@@ -101,7 +142,22 @@ impl Executables {
         tgid: u32,
         addresses: &BTreeSet<u64>,
     ) -> (BTreeMap<u64, Vec<String>>, Option<String>) {
-        let (mut names, mut error) = (BTreeMap::new(), None);
+        let mut names = BTreeMap::new();
+        let error = self.symbols(symbolizer, tgid, addresses, |address, symbol| {
+            names.insert(address, vec![symbol.name.to_string()]);
+        });
+        (names, error)
+    }
+
+    /// Hands over the symbol of each address of a process that has one.
+    fn symbols(
+        &self,
+        symbolizer: &Symbolizer,
+        tgid: u32,
+        addresses: &BTreeSet<u64>,
+        mut found: impl FnMut(u64, &Sym<'_>),
+    ) -> Option<String> {
+        let mut error = None;
         for code in self.by_tgid.get(&tgid).into_iter().flatten() {
             let inside: Vec<u64> = addresses.range(code.addresses.clone()).copied().collect();
             if inside.is_empty() {
@@ -115,12 +171,41 @@ impl Executables {
             let mut elf = Elf::new(path);
             elf.debug_syms = false;
             match symbolizer.symbolize(&Source::Elf(elf), Input::FileOffset(&offsets)) {
-                Ok(found) => names.extend(named(&inside, &found)),
+                Ok(symbols) => {
+                    for (address, symbol) in inside.iter().zip(&symbols) {
+                        if let Some(symbol) = symbol.as_sym() {
+                            found(*address, symbol);
+                        }
+                    }
+                }
                 Err(problem) => error = Some(problem.to_string()),
             }
         }
-        (names, error)
+        error
     }
+}
+
+/// No DWARF: symbol tables are enough for names, and vere's debug information would cost more memory
+/// than everything else.
+fn symbolizer() -> Symbolizer {
+    Symbolizer::builder()
+        .enable_code_info(false)
+        .enable_inlined_fns(false)
+        .build()
+}
+
+/// The kernel's functions that hold addresses.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn kernel_ranges(addresses: &BTreeSet<u64>) -> std::io::Result<Vec<NamedRange>> {
+    let functions = kallsyms::functions_at(addresses)?;
+    let ranges = functions.into_iter().map(|(range, name)| NamedRange {
+        start: range.start,
+        end: range.end,
+        name,
+    });
+    Ok(ranges.collect())
 }
 
 fn named(addresses: &[u64], found: &[Symbolized<'_>]) -> BTreeMap<u64, Vec<String>> {

@@ -67,6 +67,9 @@ enum Command {
     Catalogue(catalogue::CatalogueArgs),
     /// Prints completions for a shell.
     Completions(completions::CompletionsArgs),
+    /// Names addresses for the sampler, which starts it.
+    #[command(name = crate::capture::naming::COMMAND, hide = true)]
+    NameAddresses,
     /// Prints the manual page, or writes one for each command.
     Man(completions::ManArgs),
 }
@@ -129,6 +132,20 @@ struct SamplerArgs {
     /// The oldest windows go while the store is larger, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(16..=1_048_576))]
     max_size: u64,
+    /// What it may cost, in percent of one CPU, its programs included. After a window that cost more
+    /// it leaves out stacks, then sums of block I/O and datagrams, and each window says so.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.5, value_parser = percent)]
+    cpu_budget: f64,
+}
+
+/// A share of one CPU.
+fn percent(text: &str) -> Result<f64, String> {
+    let percent: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if percent > 0.0 && percent <= 100.0 {
+        Ok(percent)
+    } else {
+        Err("not above 0 and at most 100".to_owned())
+    }
 }
 
 #[derive(Debug, Args)]
@@ -224,6 +241,9 @@ pub fn main() -> ExitCode {
         Some(Command::History(arguments)) => history::run(&arguments),
         Some(Command::Catalogue(arguments)) => catalogue::run(&arguments),
         Some(Command::Completions(arguments)) => completions::completions(&arguments),
+        Some(Command::NameAddresses) => {
+            crate::capture::naming::answer(io::stdin().lock(), io::stdout().lock()).map(|()| DONE)
+        }
         Some(Command::Man(arguments)) => completions::man(&arguments),
     };
     match result {

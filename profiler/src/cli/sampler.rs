@@ -1,7 +1,11 @@
 //! `profile sampler`: one window after another, for months, into a store.
 
-use std::collections::BTreeMap;
+mod meter;
+mod windows;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,18 +13,19 @@ use tokio::time::Instant;
 
 use super::session::{self, Interrupts};
 use super::{DONE, SamplerArgs};
-use crate::capture::privileges;
 use crate::capture::probes::{ProbeOptions, Probes};
-use crate::host::counters::{KernelCounters, counters, now_ktime_ns};
-use crate::host::process::Process;
-use crate::host::{HostFacts, Reading, Roots, host_facts};
-use crate::model::ProcessMemory;
-use crate::model::{Capture, Clocks, EndReason, Losses, Meta, Symbols, ThreadState, Totals};
-use crate::sampler::reading::{close, difference, first_entry};
-use crate::sampler::window::{Circumstances, clock_step_ns, window};
-use crate::ship::loom::{self, LoomAnswer};
+use crate::capture::symbols::Executables;
+use crate::capture::{naming, privileges};
+use crate::host::counters::{counters, now_ktime_ns};
+use crate::host::{HostFacts, Roots};
+use crate::model::{EndReason, Losses, SampledStack, Totals};
+use crate::sampler::names::Names;
+use crate::sampler::reading::{close, first_entry};
+use crate::sampler::thinning::{SAMPLE_HZ, Thinning};
 use crate::ship::{Selector, Ship, discover, ships};
-use crate::store::{Retention, Store, StoreError};
+use crate::store::Store;
+use meter::Meter;
+use windows::{End, Moment, Readings, living};
 
 /// How often it looks whether its ships still run.
 const TICK: Duration = Duration::from_secs(1);
@@ -28,6 +33,8 @@ const TICK: Duration = Duration::from_secs(1);
 const RING_BYTES: u32 = 64 << 10;
 /// Name of the file beside the store that ends the sampler.
 const STOP_SUFFIX: &str = ".stop";
+/// The first window's; none is under 0, which no stack was taken under.
+const FIRST_EPOCH: u32 = 1;
 
 pub(super) fn run(arguments: &SamplerArgs) -> anyhow::Result<u8> {
     let roots = Roots::default();
@@ -44,14 +51,24 @@ pub(super) fn run(arguments: &SamplerArgs) -> anyhow::Result<u8> {
     }
     let found = wanted.find(&roots)?;
     let interrupts = Interrupts::listen()?;
-    let probes = Probes::attach(&ProbeOptions {
+    let mut probes = Probes::attach(&ProbeOptions {
         recording: false,
         threshold_ns: u64::MAX,
         timeline_ns: u64::MAX,
-        sample_hz: 0,
+        sample_hz: SAMPLE_HZ,
         ring_bytes: RING_BYTES,
         log_level: log::LevelFilter::Off,
     })?;
+    let thinning = Thinning::new(arguments.cpu_budget / 100.0);
+    probes.set_control(thinning.step().control(FIRST_EPOCH))?;
+    let meter = Meter::begin(&roots, &mut probes);
+    // The code of the ships, which stacks are named by, can be opened for sure only now.
+    let mut executables = Executables::default();
+    for tgid in found.iter().flat_map(Ship::tgids) {
+        session::open_code(&roots, &mut executables, tgid);
+    }
+    // Attaching takes more memory than anything later does; windows tell their own largest.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
     privileges::give_up(None).context("cannot give up privileges after attaching")?;
     let (runtime, mut interrupts) = interrupts.into_parts();
     let mut sampler = Sampler {
@@ -63,12 +80,18 @@ pub(super) fn run(arguments: &SamplerArgs) -> anyhow::Result<u8> {
         ships: BTreeMap::new(),
         losses: Vec::new(),
         next_ship: 0,
+        executables,
+        names: Names::default(),
+        meter,
+        thinning,
+        epoch: FIRST_EPOCH,
     };
     let now = now_ktime_ns();
     sampler.probes.set_window(now, u64::MAX)?;
     for ship in found {
         sampler.begin(ship)?;
     }
+    sampler.meter.ships_are_watched(&roots, &sampler.probes);
     let names: Vec<String> = sampler.ships.values().map(|s| s.ship.label()).collect();
     eprintln!(
         "sampling {} every {} s into {}; Ctrl-C, SIGTERM or the file {} ends it",
@@ -112,27 +135,16 @@ impl Wanted {
     }
 }
 
-/// A ship that is sampled.
+/// A ship that is sampled, and all that was read when its window began.
 struct Sampled {
     ship: Ship,
     /// Its number in the programs' maps.
     number: u32,
     host: HostFacts,
-    /// When its window began.
+    /// Of all ships, closed when the window began.
+    totals: Rc<Totals>,
     start: Moment,
-}
-
-/// All that is read where a window ends and the next begins. It is read once for both, so that
-/// whatever is counted in a moment is in one of them.
-struct Moment {
-    ktime_ns: u64,
-    unix_ns: u64,
-    /// Closed at that time.
-    totals: Totals,
-    counters: KernelCounters,
-    loom: LoomAnswer,
-    thread_states: Vec<ThreadState>,
-    cpu_ns: u64,
+    readings: Readings,
 }
 
 struct Sampler<'a> {
@@ -146,6 +158,14 @@ struct Sampler<'a> {
     /// The programs' losses when the last windows ended.
     losses: Vec<u64>,
     next_ship: u32,
+    /// The ships' code.
+    executables: Executables,
+    /// Names that were found in it.
+    names: Names,
+    meter: Meter,
+    thinning: Thinning,
+    /// Under which the programs add stacks up now.
+    epoch: u32,
 }
 
 impl Sampler<'_> {
@@ -171,6 +191,10 @@ impl Sampler<'_> {
                 return Ok(());
             }
             self.end_of_those_gone()?;
+            if self.meter.is_due() {
+                let totals = self.read(now_ktime_ns())?;
+                self.meter.note(self.roots, &mut self.probes, &totals);
+            }
             if Instant::now() < end {
                 continue;
             }
@@ -190,9 +214,12 @@ impl Sampler<'_> {
         self.next_ship += 1;
         self.enter_threads(&ship)?;
         session::watch(&mut self.probes, &ship, number)?;
-        let start = self.moment(&ship, &ship.tgids())?;
-        self.ships
-            .insert(ship.king.tgid, self.opening(ship, number, start));
+        self.open_code(&ship.tgids());
+        let at = Moment::now();
+        let totals = Rc::new(self.read(at.ktime_ns)?);
+        let readings = self.readings(&ship, &ship.tgids());
+        let sampled = self.opening(ship, number, totals, at, readings);
+        self.ships.insert(sampled.ship.king.tgid, sampled);
         Ok(())
     }
 
@@ -210,46 +237,68 @@ impl Sampler<'_> {
         Ok(self.probes.enter_threads(&entries)?)
     }
 
-    /// Reads everything, with all sums closed, for a ship whose processes are `tgids`.
-    fn moment(&self, ship: &Ship, tgids: &[u32]) -> anyhow::Result<Moment> {
-        let (ktime_ns, unix_ns) = (now_ktime_ns(), session::unix_ns());
+    /// All sums, closed.
+    fn read(&self, at_ktime_ns: u64) -> anyhow::Result<Totals> {
         let mut totals = self.probes.totals()?;
-        close(&mut totals, 0, ktime_ns);
-        Ok(Moment {
-            ktime_ns,
-            unix_ns,
-            totals,
-            counters: counters(self.roots, &ship.targets()),
-            loom: loom::answer(self.roots, ship),
-            thread_states: session::thread_states(self.roots, tgids.iter()),
-            cpu_ns: session::cpu_time_ns(),
-        })
+        close(&mut totals, 0, at_ktime_ns);
+        Ok(totals)
     }
 
-    /// What a window begins with.
-    fn opening(&self, ship: Ship, number: u32, start: Moment) -> Sampled {
-        Sampled {
-            number,
-            host: host_facts(self.roots, &ship.targets()),
-            start,
-            ship,
+    /// Opens the code of processes that are new.
+    fn open_code(&mut self, tgids: &[u32]) {
+        for &tgid in tgids {
+            if !self.executables.has(tgid) {
+                session::open_code(self.roots, &mut self.executables, tgid);
+            }
         }
     }
 
     /// Ends the window of every ship, and begins the next.
-    fn end_all(&mut self, ended: EndReason) -> anyhow::Result<()> {
+    fn end_all(&mut self, reason: EndReason) -> anyhow::Result<()> {
         let losses = self.losses_since()?;
+        let thinning = self.thinning;
+        let at = Moment::now();
+        let mut totals = self.read(at.ktime_ns)?;
+        self.meter.note(self.roots, &mut self.probes, &totals);
+        let cost = self.meter.cost(self.roots, &self.probes);
+        self.meter.windows_end(self.roots, &self.probes);
+        self.thinning.note(cost.ratio());
+        // From here on stacks are the next window's.
+        let epoch = self.epoch;
+        self.epoch = self.epoch.wrapping_add(1);
+        let control = self.thinning.step().control(self.epoch);
+        self.probes.set_control(control)?;
+        let stacks = self.probes.take_stacks(epoch, None)?;
+        let unnamed = self.find_names(&stacks);
+        let dead = self.forget_the_dead(&totals)?;
+        let end = End {
+            reason,
+            at,
+            totals: Rc::new(std::mem::take(&mut totals)),
+            losses,
+            stacks,
+            unnamed,
+            thinning,
+            cost,
+        };
+        // What has ended has no place in the programs' maps any more.
+        let next = Rc::new(living(&end.totals));
         for king in self.ships.keys().copied().collect::<Vec<_>>() {
             let Some(sampled) = self.ships.remove(&king) else {
                 continue;
             };
-            let (ship, number, end) = self.end(sampled, ended, losses.clone())?;
-            if ended == EndReason::TimeIsUp {
-                let sampled = self.opening(ship, number, end);
+            let (ship, number, readings) = self.end(sampled, &end)?;
+            if reason == EndReason::TimeIsUp {
+                let sampled = self.opening(ship, number, Rc::clone(&next), end.at, readings);
                 self.ships.insert(king, sampled);
             }
         }
-        self.forget_the_dead()
+        // A process ends with its first thread, and its windows are made.
+        for tgid in dead {
+            self.executables.remove(tgid);
+            self.names.forget(tgid);
+        }
+        Ok(())
     }
 
     /// Ends the windows of ships whose king has gone.
@@ -260,21 +309,53 @@ impl Sampler<'_> {
             .filter(|(_, sampled)| !sampled.ship.king.still_runs(self.roots))
             .map(|(king, _)| *king)
             .collect();
-        if gone.is_empty() {
-            return Ok(());
-        }
-        // Told again at the next end of all: what is lost may have been any ship's.
-        let losses = self.losses_now()?;
         for king in gone {
-            if let Some(sampled) = self.ships.remove(&king) {
-                let tgids = sampled.ship.tgids();
-                self.end(sampled, EndReason::ShipExited, losses.clone())?;
-                for tgid in tgids {
-                    self.probes.unwatch_process(tgid)?;
-                }
+            let Some(sampled) = self.ships.remove(&king) else {
+                continue;
+            };
+            let tgids = self.tgids(&sampled)?;
+            let at = Moment::now();
+            let totals = self.read(at.ktime_ns)?;
+            let stacks = self.probes.take_stacks(self.epoch, Some(&tgids))?;
+            let unnamed = self.find_names(&stacks);
+            let end = End {
+                reason: EndReason::ShipExited,
+                at,
+                totals: Rc::new(totals),
+                // Told again at the next end of all: what is lost may have been any ship's.
+                losses: self.losses_now()?,
+                stacks,
+                unnamed,
+                thinning: self.thinning,
+                cost: self.meter.cost(self.roots, &self.probes),
+            };
+            self.end(sampled, &end)?;
+            for tgid in tgids {
+                self.probes.unwatch_process(tgid)?;
+                self.executables.remove(tgid);
+                self.names.forget(tgid);
             }
         }
         Ok(())
+    }
+
+    /// Finds names for stacks. Says why, if some have none.
+    fn find_names(&mut self, stacks: &[SampledStack]) -> Option<String> {
+        let tgids: BTreeSet<u32> = stacks.iter().map(|stack| stack.thread.tgid).collect();
+        self.open_code(&tgids.into_iter().collect::<Vec<_>>());
+        let missing = self.names.missing(stacks);
+        if missing.is_empty() {
+            return None;
+        }
+        match naming::name(&self.executables, missing.clone()) {
+            Ok(found) => {
+                let error = found.errors.values().next().cloned();
+                self.names.learn(&missing, found);
+                error.map(|error| format!("names of some stacks ({error})"))
+            }
+            // Asked again at the next end.
+            Err(error) => Some(format!("names of some stacks ({error})")),
+        }
     }
 
     /// Begins with ships that were started since; a ship that is not there is no error.
@@ -284,92 +365,6 @@ impl Sampler<'_> {
                 self.begin(ship)?;
             }
         }
-        Ok(())
-    }
-
-    /// Ends one window and stores it. Gives back what the next begins with.
-    fn end(
-        &mut self,
-        sampled: Sampled,
-        ended: EndReason,
-        losses: Losses,
-    ) -> anyhow::Result<(Ship, u32, Moment)> {
-        let followed: Vec<u32> = self
-            .probes
-            .watched_processes()?
-            .into_iter()
-            .filter(|(_, process)| process.ship == sampled.number && process.followed != 0)
-            .map(|(tgid, _)| tgid)
-            .collect();
-        let mut tgids = sampled.ship.tgids();
-        tgids.extend(&followed);
-        let (start, end) = (sampled.start, self.moment(&sampled.ship, &tgids)?);
-        let since = difference(&start.totals, &end.totals, end.ktime_ns);
-        let clocks = Clocks {
-            start_ktime_ns: start.ktime_ns,
-            end_ktime_ns: end.ktime_ns,
-            start_unix_ns: start.unix_ns,
-        };
-        let capture = Capture {
-            totals: of_ship(since, &tgids, &sampled.ship),
-            events: Vec::new(),
-            symbols: Symbols::default(),
-            meta: Meta {
-                profiler_version: env!("CARGO_PKG_VERSION").to_owned(),
-                architecture: std::env::consts::ARCH.to_owned(),
-                host: sampled.host,
-                clocks,
-                requested_s: self.arguments.interval,
-                threshold_ns: u64::MAX,
-                timeline_ns: u64::MAX,
-                sample_hz: 0,
-                ended,
-                probes: self.probes.statuses().to_vec(),
-                followed_tgids: followed,
-                thread_states_start: start.thread_states,
-                thread_states: end.thread_states.clone(),
-                counters_start: start.counters,
-                counters_end: end.counters.clone(),
-                loom_start: start.loom,
-                loom_end: end.loom.clone(),
-                mappings: BTreeMap::new(),
-                loom_use: Reading::unknown("not read while sampling: it holds the ship up"),
-                losses,
-                program_costs: Vec::new(),
-                cost_measured_ns: 0,
-                own_tgid: std::process::id(),
-                own_use: session::own_use(self.roots, start.cpu_ns),
-                record_bytes: 0,
-                records: 0,
-                ship: sampled.ship,
-            },
-        };
-        let report = crate::report::report(&capture);
-        let circumstances = Circumstances {
-            clock_step_ns: clock_step_ns(&clocks, end.unix_ns),
-            memory: mars_memory(self.roots, &capture.meta.ship),
-            thinned: false,
-        };
-        self.keep(&window(&capture, &report, &circumstances))?;
-        Ok((capture.meta.ship, sampled.number, end))
-    }
-
-    /// Stores a window. On a full disk the oldest make room for it.
-    fn keep(&mut self, window: &crate::model::Window) -> anyhow::Result<()> {
-        let retention = Retention {
-            max_age: Duration::from_secs(self.arguments.keep_days * 86_400),
-            max_bytes: self.arguments.max_size << 20,
-        };
-        let now_unix_ns = session::unix_ns();
-        match self.store.append(window) {
-            Ok(()) => {}
-            Err(StoreError::Full { .. }) => {
-                self.store.prune(now_unix_ns, &retention)?;
-                self.store.append(window)?;
-            }
-            Err(error) => return Err(error.into()),
-        }
-        self.store.prune(now_unix_ns, &retention)?;
         Ok(())
     }
 
@@ -399,55 +394,15 @@ impl Sampler<'_> {
         Ok(losses)
     }
 
-    /// Threads that have ended make room for others, once their last time is in a window: so only those
-    /// that every ship's next window begins without.
-    fn forget_the_dead(&mut self) -> anyhow::Result<()> {
-        let starts = self.ships.values().map(|sampled| &sampled.start);
-        let Some(first) = starts.min_by_key(|start| start.ktime_ns) else {
-            return Ok(());
-        };
-        let dead: Vec<u32> = first
-            .totals
+    /// Threads that have ended make room for others. Says which.
+    fn forget_the_dead(&mut self, totals: &Totals) -> anyhow::Result<Vec<u32>> {
+        let dead: Vec<u32> = totals
             .threads
             .iter()
             .filter(|(_, thread)| thread.exited_ktime_ns != 0)
             .map(|(tid, _)| *tid)
             .collect();
-        Ok(self.probes.forget(&first.totals, &dead)?)
+        self.probes.forget(totals, &dead)?;
+        Ok(dead)
     }
-}
-
-/// What of all sums is one ship's.
-fn of_ship(mut totals: Totals, tgids: &[u32], ship: &Ship) -> Totals {
-    totals
-        .threads
-        .retain(|(_, thread)| tgids.contains(&thread.tgid));
-    let tids: Vec<u32> = totals.threads.iter().map(|(tid, _)| *tid).collect();
-    totals.waits.retain(|(key, _)| tids.contains(&key.tid));
-    totals.block.retain(|(key, _)| tgids.contains(&key.tgid));
-    totals.snapshots.retain(|(tgid, _)| tgids.contains(tgid));
-    let netns = ship
-        .network_namespace_inode
-        .known()
-        .map(|netns| *netns as u32);
-    let ports = ship.udp_ports.known();
-    totals.udp.retain(|(key, _)| {
-        netns == Some(key.netns)
-            && ports.is_some_and(|ports| ports.iter().any(|port| u32::from(*port) == key.port))
-    });
-    totals
-}
-
-/// Memory of mars, by the few counters that hold nobody up.
-fn mars_memory(roots: &Roots, ship: &Ship) -> Option<ProcessMemory> {
-    let status = Process::new(roots, ship.mars.as_ref()?.tgid)
-        .status()
-        .ok()?;
-    let bytes = |kib: Option<u64>| kib.map(|kib| kib * 1024);
-    Some(ProcessMemory {
-        rss_bytes: bytes(status.vmrss)?,
-        anon_bytes: bytes(status.rssanon)?,
-        swap_bytes: bytes(status.vmswap)?,
-        map_count: None,
-    })
 }

@@ -405,7 +405,7 @@ fn diagnostics(probes: &mut Probes) -> Option<aya_log::EbpfLogger<&'static dyn l
 }
 
 /// Opens the code of a process, which stacks are named by.
-fn open_code(roots: &Roots, executables: &mut Executables, tgid: u32) {
+pub fn open_code(roots: &Roots, executables: &mut Executables, tgid: u32) {
     match Process::new(roots, tgid).mapped_code() {
         Ok(code) => executables.add(tgid, code),
         Err(error) => executables.add_error(tgid, error.to_string()),

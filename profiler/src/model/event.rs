@@ -82,6 +82,21 @@ impl Stack {
     }
 }
 
+/// A stack of sampling mode, with what the programs added up under it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SampledStack {
+    /// Which thread.
+    pub thread: ThreadId,
+    /// Syscall it was blocked in and how, as in `profiler_common::sched::WaitKey`; nothing on CPU.
+    pub wait: Option<(i32, u32)>,
+    /// Where.
+    pub stack: Stack,
+    /// Ticks of the sampling clock, or waits.
+    pub count: u64,
+    /// Time of those waits; 0 on CPU.
+    pub total_ns: u64,
+}
+
 /// A thread was off the CPU for longer than the threshold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitEvent {

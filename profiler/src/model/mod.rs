@@ -16,11 +16,11 @@ pub use capture::{
     Capture, Clocks, EndReason, Losses, Meta, OwnUse, ProbeStatus, ProgramCost, ThreadState, Totals,
 };
 pub use event::{
-    BioDoneEvent, BioEvent, Call, Event, FaultEvent, SampleEvent, SnapshotEvent, Stack,
-    SyscallEvent, TaskEvent, WaitEvent,
+    BioDoneEvent, BioEvent, Call, Event, FaultEvent, SampleEvent, SampledStack, SnapshotEvent,
+    Stack, SyscallEvent, TaskEvent, WaitEvent,
 };
 pub use histogram::Histogram;
-pub use symbols::{Frame, FrameKind, Symbols};
+pub use symbols::{Addresses, Frame, FrameKind, NamedRange, NamedRanges, Symbols};
 pub use window::{
     Budget, DiskSpace, EventRange, Faults, LeafTime, Loom, OwnCost, ProcessMemory, ShipKey,
     TopStack, TopStacks, Udp, Window, WindowFinding, WindowVerdict, histogram_name, stack_kind,

@@ -1,6 +1,6 @@
 //! Names of addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,44 @@ pub struct Symbols {
     pub user: BTreeMap<u32, BTreeMap<u64, Vec<String>>>,
     /// By address.
     pub kernel: BTreeMap<u64, Vec<String>>,
+    /// Why a process' addresses, or the kernel's (process 0), have no names.
+    pub errors: BTreeMap<u32, String>,
+}
+
+/// Addresses that names are wanted of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// By process.
+    pub user: BTreeMap<u32, BTreeSet<u64>>,
+    /// The kernel's.
+    pub kernel: BTreeSet<u64>,
+}
+
+impl Addresses {
+    /// Whether none is wanted.
+    pub fn is_empty(&self) -> bool {
+        self.kernel.is_empty() && self.user.values().all(BTreeSet::is_empty)
+    }
+}
+
+/// A function, by the addresses that are known to be of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedRange {
+    /// Its first address.
+    pub start: u64,
+    /// The first behind it.
+    pub end: u64,
+    /// Its name.
+    pub name: String,
+}
+
+/// Functions that hold addresses asked for; an address that no range holds has no name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedRanges {
+    /// By process.
+    pub user: BTreeMap<u32, Vec<NamedRange>>,
+    /// The kernel's.
+    pub kernel: Vec<NamedRange>,
     /// Why a process' addresses, or the kernel's (process 0), have no names.
     pub errors: BTreeMap<u32, String>,
 }

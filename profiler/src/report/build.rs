@@ -24,10 +24,15 @@ use crate::ship::loom::LoomAnswer;
 
 /// Makes the report of a capture. The same capture always gives the same report.
 pub fn report(capture: &Capture) -> Report {
-    let meta = &capture.meta;
     let summaries = aggregate(capture);
     let attribution = attribute(capture, &summaries);
-    let findings = findings(meta, &summaries);
+    report_of(capture, &summaries, &attribution)
+}
+
+/// The same, for who has its summaries and attribution at hand.
+pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribution) -> Report {
+    let meta = &capture.meta;
+    let findings = findings(meta, summaries);
     let severe = findings
         .iter()
         .any(|finding| finding.severity == Severity::Severe);
@@ -38,21 +43,21 @@ pub fn report(capture: &Capture) -> Report {
         whole: meta.losses.of_budgets() == 0,
         events: events.as_ref().map(|events| events.count),
     };
-    let (kind, stall_cause) = judge(&attribution, circumstances);
+    let (kind, stall_cause) = judge(attribution, circumstances);
     let cause = match kind {
         VerdictKind::Finding => findings.first().and_then(|finding| finding.cause),
         _ => stall_cause,
     };
     let situation = Situation {
         capture,
-        summaries: &summaries,
-        attribution: &attribution,
+        summaries,
+        attribution,
     };
-    let shares = shares(&attribution, &summaries, meta);
+    let shares = shares(attribution, summaries, meta);
     let facts = sentence::Facts {
         meta,
-        summaries: &summaries,
-        attribution: &attribution,
+        summaries,
+        attribution,
         shares: &shares,
         findings: &findings,
         events: events.as_ref(),
@@ -68,7 +73,7 @@ pub fn report(capture: &Capture) -> Report {
             cause,
             sentence: sentence::verdict(kind, cause, &facts),
         },
-        basis: sentence::basis(&attribution),
+        basis: sentence::basis(attribution),
         event_times: attribution
             .events
             .as_ref()
@@ -79,7 +84,7 @@ pub fn report(capture: &Capture) -> Report {
         threads: summaries
             .threads
             .iter()
-            .map(|t| thread_budget(t, &summaries, capture))
+            .map(|t| thread_budget(t, summaries, capture))
             .collect(),
         block_io: summaries
             .block
@@ -90,7 +95,7 @@ pub fn report(capture: &Capture) -> Report {
         snapshots: summaries.snapshots.clone(),
         page_in_rule: attribution.page_ins,
         udp: summaries.udp.clone(),
-        checks: checks(capture, &summaries, &attribution),
+        checks: checks(capture, summaries, attribution),
         own_cost: own_cost(meta),
         lost: meta.losses.total(),
         losses: losses(&meta.losses),
@@ -336,7 +341,7 @@ fn own_cost(meta: &Meta) -> OwnCost {
 }
 
 fn losses(losses: &Losses) -> Vec<Loss> {
-    const REASONS: [(u32, &str); 15] = [
+    const REASONS: [(u32, &str); 17] = [
         (
             loss::WAIT_RECORD,
             "long waits that are summed, but have no stack (ring buffer full)",
@@ -368,6 +373,14 @@ fn losses(losses: &Losses) -> Vec<Loss> {
         (
             loss::SYSCALL_RECORD,
             "ends of parts of events (ring buffer full)",
+        ),
+        (
+            loss::STACK_SLOT,
+            "stacks without a place (map full); their time is under the others",
+        ),
+        (
+            loss::STACK_COLLISION,
+            "stacks with the hash of another; their time is under the others",
         ),
         (loss::USER_STACK, "user stacks that could not be read"),
     ];

@@ -7,7 +7,7 @@ mod findings;
 mod sentence;
 pub mod units;
 
-pub use build::report;
+pub use build::{report, report_of};
 pub use checks::THROTTLED_TIME;
 pub use events::{
     BehindLine, EventTimesLine, KindLine, PhaseLine, TimesLine, WorstEvent, WorstPart,

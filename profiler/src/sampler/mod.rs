@@ -2,5 +2,9 @@
 //!
 //! Pure: `cli` wires it to the programs, the host and the store.
 
+pub mod cost;
+pub mod names;
 pub mod reading;
+pub mod stacks;
+pub mod thinning;
 pub mod window;

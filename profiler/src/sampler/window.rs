@@ -2,25 +2,40 @@
 
 use std::collections::BTreeMap;
 
+use super::names::Names;
+use super::stacks::top_stacks;
+use super::thinning::{Step, Thinning};
 use crate::aggregate::{Summaries, aggregate};
-use crate::attribute::{Leaf, PageInRule, attribute};
+use crate::attribute::{Attribution, Leaf, PageInRule, Shares, attribute_by, shares_of, throttled};
 use crate::model::{
-    Budget, DiskSpace, EventRange, Faults, LeafTime, Loom, OwnCost, ProcessMemory, ShipKey, Udp,
-    Window, WindowFinding, WindowVerdict, histogram_name,
+    Budget, DiskSpace, EventRange, Faults, LeafTime, Loom, OwnCost, ProcessMemory, SampledStack,
+    ShipKey, ThreadId, TopStacks, Udp, Window, WindowFinding, WindowVerdict, histogram_name,
+    stack_kind,
 };
 use crate::model::{Capture, Clocks, EndReason, Histogram};
-use crate::report::{Report, ThreadBudget};
+use crate::report::{Report, ThreadBudget, report_of};
 use crate::ship::Role;
 
+/// Name of the probe that takes stacks on CPU.
+const CPU_CLOCK: &str = "cpu_clock";
+
 /// What only the sampler knows of a window.
-#[derive(Debug, Clone, Copy)]
-pub struct Circumstances {
+#[derive(Debug)]
+pub struct Circumstances<'a> {
     /// How far the wall clock jumped meanwhile.
     pub clock_step_ns: i64,
     /// Memory of mars at the end; nothing if unknown.
     pub memory: Option<ProcessMemory>,
-    /// Whether it thinned out.
-    pub thinned: bool,
+    /// What the programs took, an estimate; nothing if it could not be made.
+    pub programs_cpu_ns: Option<u64>,
+    /// What was left out in it.
+    pub thinning: Thinning,
+    /// The stacks taken in it, and the names of their addresses.
+    pub stacks: &'a [SampledStack],
+    /// The names.
+    pub names: &'a Names,
+    /// Why something of its stacks has no name.
+    pub unnamed: Vec<String>,
 }
 
 /// A difference of the two clocks below this is none: they are read one after the other.
@@ -37,10 +52,13 @@ pub fn clock_step_ns(clocks: &Clocks, end_unix_ns: u64) -> i64 {
         .unwrap_or(0)
 }
 
-/// The window of a capture and its report.
-pub fn window(capture: &Capture, report: &Report, circumstances: &Circumstances) -> Window {
+/// The window of a capture.
+pub fn window(capture: &Capture, circumstances: &Circumstances<'_>) -> Window {
     let meta = &capture.meta;
     let summaries = aggregate(capture);
+    let attribution = attribute_by(capture, &summaries, &upkeep(circumstances));
+    let report = &report_of(capture, &summaries, &attribution);
+    let thinning = &circumstances.thinning;
     Window {
         ship: ShipKey {
             label: report.ship.label.clone(),
@@ -55,10 +73,10 @@ pub fn window(capture: &Capture, report: &Report, circumstances: &Circumstances)
             last: events.last,
             count: events.count,
         }),
-        budgets: budgets(report),
+        budgets: budgets(report, &throttled(capture, &summaries.threads)),
         leaves: leaves(report),
-        histograms: histograms(capture, &summaries),
-        stacks: BTreeMap::new(),
+        histograms: histograms(&summaries, &attribution),
+        stacks: stacks(capture, &summaries, circumstances),
         udp: udp(report),
         faults: faults(capture, report),
         loom: loom(report),
@@ -84,16 +102,16 @@ pub fn window(capture: &Capture, report: &Report, circumstances: &Circumstances)
             .collect(),
         own_cost: OwnCost {
             process_cpu_ns: report.own_cost.process_cpu_ns,
-            programs_cpu_ns: report.own_cost.programs_cpu_ns,
+            programs_cpu_ns: circumstances.programs_cpu_ns,
             max_resident_bytes: report.own_cost.max_resident_bytes,
-            thinned: circumstances.thinned,
+            thinned: thinning.step() != Step::Nothing,
         },
         losses: report
             .losses
             .iter()
             .map(|loss| (loss.what.to_owned(), loss.count))
             .collect(),
-        not_measured: not_measured(report),
+        not_measured: not_measured(report, circumstances),
         cut_short: match meta.ended {
             EndReason::TimeIsUp => None,
             EndReason::Interrupted => Some("the sampler was ended".to_owned()),
@@ -111,15 +129,22 @@ fn name(value: &impl serde::Serialize) -> String {
     }
 }
 
-fn budgets(report: &Report) -> BTreeMap<Role, Budget> {
+fn budgets(report: &Report, throttled_ns: &BTreeMap<ThreadId, u64>) -> BTreeMap<Role, Budget> {
     let mut budgets: BTreeMap<Role, Budget> = BTreeMap::new();
     for thread in &report.threads {
-        budgets.entry(thread.role).or_default().add(&budget(thread));
+        let id = ThreadId {
+            tgid: thread.tgid,
+            tid: thread.tid,
+        };
+        let throttled_ns = throttled_ns.get(&id).copied().unwrap_or(0);
+        let budget = budget(thread, throttled_ns.min(thread.run_queue_ns));
+        budgets.entry(thread.role).or_default().add(&budget);
     }
     budgets
 }
 
-fn budget(thread: &ThreadBudget) -> Budget {
+/// `throttled_ns` of its time in the run queue, an estimate, was because of a quota.
+fn budget(thread: &ThreadBudget, throttled_ns: u64) -> Budget {
     let blocked_ns: u64 = thread.blocked.iter().map(|wait| wait.total_ns).sum();
     let parts = [
         thread.on_cpu_ns,
@@ -131,8 +156,8 @@ fn budget(thread: &ThreadBudget) -> Budget {
         // Each thread is read at a moment of its own, milliseconds apart; its parts are whole.
         wall_ns: parts.iter().sum(),
         on_cpu_ns: thread.on_cpu_ns,
-        run_queue_ns: thread.run_queue_ns,
-        throttled_ns: 0,
+        run_queue_ns: thread.run_queue_ns - throttled_ns,
+        throttled_ns,
         blocked_ns: blocked_ns - thread.idle_ns,
         idle_ns: thread.idle_ns,
         unexplained_ns: thread.unexplained_ns,
@@ -155,8 +180,36 @@ fn leaves(report: &Report) -> BTreeMap<String, LeafTime> {
         .collect()
 }
 
-fn histograms(capture: &Capture, summaries: &Summaries) -> BTreeMap<String, Histogram> {
-    let attribution = attribute(capture, summaries);
+/// What part of the time on CPU was upkeep of memory, by the stacks that were taken.
+fn upkeep(circumstances: &Circumstances<'_>) -> Shares {
+    let on_cpu = circumstances
+        .stacks
+        .iter()
+        .filter(|stack| stack.wait.is_none());
+    let samples = on_cpu.map(|stack| (stack.thread, &stack.stack, stack.count));
+    shares_of(samples, |tgid, address, kind| {
+        vec![circumstances.names.frame(tgid, address, kind)]
+    })
+}
+
+fn stacks(
+    capture: &Capture,
+    summaries: &Summaries,
+    circumstances: &Circumstances<'_>,
+) -> BTreeMap<String, TopStacks> {
+    let step = circumstances.thinning.step();
+    if !step.takes_stacks() {
+        return BTreeMap::new();
+    }
+    let (meta, names) = (&capture.meta, circumstances.names);
+    let mut stacks = top_stacks(meta, summaries, circumstances.stacks, names);
+    if !meta.attached(CPU_CLOCK) {
+        stacks.remove(stack_kind::ON_CPU);
+    }
+    stacks
+}
+
+fn histograms(summaries: &Summaries, attribution: &Attribution) -> BTreeMap<String, Histogram> {
     let mut histograms = BTreeMap::new();
     // Commits are seen by their waits for the disk until events are.
     if let Some(commits) = attribution.parts.get(&Leaf::LogCommit) {
@@ -199,11 +252,14 @@ fn loom(report: &Report) -> Option<Loom> {
     })
 }
 
-fn not_measured(report: &Report) -> Vec<String> {
+fn not_measured(report: &Report, circumstances: &Circumstances<'_>) -> Vec<String> {
     let missing = report.incomplete.iter();
     let mut missing: Vec<String> = missing
         .filter_map(|line| line.strip_prefix("not measured: ").map(str::to_owned))
         .collect();
     missing.extend(report.events_unknown.clone());
+    let thinning = &circumstances.thinning;
+    missing.extend(thinning.step().sentences(thinning.budget_ratio()));
+    missing.extend(circumstances.unnamed.iter().cloned());
     missing
 }

@@ -15,8 +15,9 @@ use profiler::host::Reading;
 use profiler::model::{
     Capture, EndReason, Losses, NS_PER_S, Symbols, ThreadState, Window, WindowSum,
 };
-use profiler::report::report;
+use profiler::sampler::names::Names;
 use profiler::sampler::reading::difference;
+use profiler::sampler::thinning::Thinning;
 use profiler::sampler::window::{Circumstances, clock_step_ns, window};
 use profiler::ship::Role;
 use profiler::ship::loom::LoomAnswer;
@@ -82,10 +83,13 @@ fn window_between(capture: &mut Capture, start: &Moment, end: &Moment, ended: En
     let circumstances = Circumstances {
         clock_step_ns: clock_step_ns(&meta.clocks, end.unix_ns),
         memory: None,
-        thinned: false,
+        programs_cpu_ns: None,
+        thinning: Thinning::new(0.005),
+        stacks: &[],
+        names: &Names::default(),
+        unnamed: Vec::new(),
     };
-    let report = report(capture);
-    window(capture, &report, &circumstances)
+    window(capture, &circumstances)
 }
 
 #[test]

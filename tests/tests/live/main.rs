@@ -20,6 +20,7 @@ mod oracles_memory;
 mod replay;
 mod sampler;
 mod sampler_faults;
+mod sampler_stacks;
 mod snapshots;
 mod support;
 mod unharmed;

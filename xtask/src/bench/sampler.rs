@@ -1,6 +1,7 @@
 //! What sampling mode costs while the host switches more and more, beside what an operator would
 //! otherwise leave running, in the same seconds.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -18,14 +19,20 @@ use harness::scratch::Scratch;
 use harness::ship::ShipOptions;
 use serde::Serialize;
 
-use super::bpf_stats::{self, BpfStats};
+use super::bpf_stats::{self, BpfStats, Program};
 use super::table::Table;
 use crate::shell;
 
+/// Our own name among the tools.
+const OURS: &str = "profile sampler";
+/// The one among the others that has no programs.
+const PERF: &str = "perf record -F 99 -g";
 /// Switches per second that other tasks make, host-wide.
 const RATES: [u64; 4] = [0, 1_000, 20_000, 100_000];
 /// What sampling mode may take of one CPU, percent, up to 20,000 switches per second.
 const GOAL_PERCENT: f64 = 0.5;
+/// Up to this rate.
+const GOAL_RATE: u64 = 20_000;
 /// What it may have in memory, MiB.
 const GOAL_MIB: f64 = 48.0;
 /// How long a tool may take to start.
@@ -39,11 +46,26 @@ pub struct Options {
     /// Length of each measurement, s.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// Length of the sampler's windows, s. Its own default is 60: each measurement holds one of them
+    /// only if it is as long.
+    #[arg(long, default_value_t = 20)]
+    interval: u64,
+    /// Only this many switches per second of other tasks.
+    #[arg(long)]
+    rate: Option<u64>,
+    /// Leaves the other tools out.
+    #[arg(long)]
+    alone: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { seconds: 20 }
+        Self {
+            seconds: 20,
+            interval: 20,
+            rate: None,
+            alone: false,
+        }
     }
 }
 
@@ -59,14 +81,48 @@ struct Row {
     process_percent: f64,
     /// CPU time of its programs, of one CPU; nothing if it has none.
     programs_percent: Option<f64>,
+    /// Of that, what it takes the kernel to keep the programs' time, which it does only here.
+    account_percent: f64,
     /// Resident set.
     resident_mib: f64,
+    /// Its programs.
+    programs: Vec<ProgramRow>,
+}
+
+impl Row {
+    /// What it costs where no account is kept.
+    fn sum_percent(&self) -> f64 {
+        let programs = self.programs_percent.unwrap_or(0.0) - self.account_percent;
+        self.process_percent + programs.max(0.0)
+    }
+}
+
+/// A cell for a goal, if there is one.
+fn goal(applies: bool, most: f64) -> String {
+    if applies {
+        format!("≤ {most}")
+    } else {
+        "-".to_owned()
+    }
+}
+
+/// One program of a tool under one load.
+#[derive(Debug, Serialize)]
+struct ProgramRow {
+    program: String,
+    runs_per_second: u64,
+    ns_per_run: u64,
+    /// Of one CPU.
+    percent: f64,
 }
 
 /// Everything measured.
 #[derive(Debug, Serialize)]
 pub struct Results {
     seconds: u64,
+    interval: u64,
+    /// What the kernel counts for a run of a program that does nothing.
+    empty_ns_per_run: u64,
     rows: Vec<Row>,
     /// Size of the store for each window in it.
     store_bytes_per_window: u64,
@@ -76,9 +132,9 @@ impl Results {
     /// A row per load and tool.
     pub fn table(&self) -> String {
         let title = format!(
-            "CPU of one CPU in {} s, the ship at some 2,000 switches/s; goal of sampling: ≤ {GOAL_PERCENT} % \
-             at 20,000 switches/s, ≤ {GOAL_MIB} MiB",
-            self.seconds
+            "CPU of one CPU in {} s with windows of {} s, the ship at some 2,000 switches/s. A program that \
+             does nothing takes {} ns of the kernel's account; \"sum\" is without that",
+            self.seconds, self.interval, self.empty_ns_per_run
         );
         let columns = [
             "switches/s",
@@ -86,24 +142,50 @@ impl Results {
             "tool",
             "process %",
             "programs %",
+            "account %",
             "sum %",
+            "goal %",
             "MiB",
+            "goal MiB",
         ];
         let mut table = Table::new(title, &columns);
         for row in &self.rows {
             let programs = row.programs_percent;
+            let ours = row.tool == OURS;
             table.row(vec![
                 row.switches_per_second.to_string(),
                 row.measured_switches_per_second.to_string(),
                 row.tool.to_owned(),
                 format!("{:.2}", row.process_percent),
                 programs.map_or("-".to_owned(), |percent| format!("{percent:.2}")),
-                format!("{:.2}", row.process_percent + programs.unwrap_or(0.0)),
+                programs.map_or("-".to_owned(), |_| format!("{:.2}", row.account_percent)),
+                format!("{:.2}", row.sum_percent()),
+                goal(ours && row.switches_per_second <= GOAL_RATE, GOAL_PERCENT),
                 format!("{:.1}", row.resident_mib),
+                goal(ours, GOAL_MIB),
             ]);
         }
+        let mut text = table.to_string();
+        let ours = self.rows.iter().filter(|row| row.tool == OURS);
+        for row in ours {
+            let programs: Vec<String> = row
+                .programs
+                .iter()
+                .map(|p| {
+                    format!(
+                        "{} {:.3} % ({}/s of {} ns)",
+                        p.program, p.percent, p.runs_per_second, p.ns_per_run
+                    )
+                })
+                .collect();
+            text.push_str(&format!(
+                "\nprograms at {}/s: {}",
+                row.switches_per_second,
+                programs.join(", ")
+            ));
+        }
         format!(
-            "{table}\nStore: {} bytes a window, {:.1} MiB a day at one window a minute",
+            "{text}\nStore: {} bytes a window, {:.1} MiB a day at one window a minute",
             self.store_bytes_per_window,
             (self.store_bytes_per_window * WINDOWS_PER_DAY) as f64 / f64::from(1 << 20)
         )
@@ -122,48 +204,39 @@ pub fn run(options: Options) -> Result<Results> {
     };
     let ship = ship.start_in(home.path())?;
     let store = home.path().join("ships.db");
-    let sampler = Profile::new(["sampler", "--interval", "5", "--ship"])
+    let sampler = Profile::new(["sampler", "--interval"])
+        .arg(options.interval.to_string())
+        .arg("--ship")
         .arg(ship.pier())
         .arg("--store")
         .arg(&store)
         .start()?;
+    let empty_ns_per_run = empty_ns_per_run(sampler.pid())?;
     let perf_data = home.path().join("perf.data");
     let mut rows = Vec::new();
-    for rate in RATES {
+    let rates = options.rate.map_or(RATES.to_vec(), |rate| vec![rate]);
+    for rate in rates {
         shell::heading(&format!("sampler: {rate} switches/s of other tasks"));
         // For longer than the measurement; they are ended after it.
         let seconds = (options.seconds + START_LIMIT.as_secs()).to_string();
-        let peers = [
-            ("offcputime", start(&["offcputime", &seconds])?),
-            ("runqlat", start(&["runqlat", &seconds, "1"])?),
-            ("biolatency", start(&["biolatency", &seconds, "1"])?),
-            (
-                "perf record -F 99 -g",
-                start(&[
-                    "perf",
-                    "record",
-                    "-q",
-                    "-a",
-                    "-F",
-                    "99",
-                    "-g",
-                    "-o",
-                    &perf_data.display().to_string(),
-                    "sleep",
-                    &seconds,
-                ])?,
-            ),
-        ];
-        let mut tools = vec![("profile sampler", sampler.pid())];
+        let peers = if options.alone {
+            Vec::new()
+        } else {
+            peers(&seconds, &perf_data)?
+        };
+        let mut tools = vec![(OURS, sampler.pid())];
         tools.extend(peers.iter().map(|(name, process)| (*name, process.pid())));
         for (name, pid) in &tools {
-            if *name != "perf record -F 99 -g" {
+            if *name != PERF {
                 wait_for_programs(name, *pid)?;
             }
         }
         let _switcher = Switcher::start(rate)?;
-        rows.extend(measure(&tools, rate, options.seconds)?);
+        rows.extend(measure(&tools, rate, options.seconds, empty_ns_per_run)?);
     }
+    // It stores the window in hand.
+    sampler.signal(rustix::process::Signal::TERM)?;
+    sampler.finish()?;
     let stored = Profile::new(["history", "--json", "--since", "1h", "--store"])
         .arg(&store)
         .run()?
@@ -172,13 +245,27 @@ pub fn run(options: Options) -> Result<Results> {
     let size = |name: &str| fs::metadata(home.path().join(name)).map_or(0, |file| file.len());
     let results = Results {
         seconds: options.seconds,
+        interval: options.interval,
+        empty_ns_per_run,
         rows,
         // The log beside it is of bounded size.
         store_bytes_per_window: size("ships.db") / windows,
     };
-    sampler.signal(rustix::process::Signal::TERM)?;
-    sampler.finish()?;
     Ok(results)
+}
+
+/// What else an operator could leave running, each ended after `seconds` at the latest.
+fn peers(seconds: &str, perf_data: &Path) -> Result<Vec<(&'static str, Process)>> {
+    let perf_data = perf_data.display().to_string();
+    let perf = [
+        "perf", "record", "-q", "-a", "-F", "99", "-g", "-o", &perf_data, "sleep", seconds,
+    ];
+    Ok(vec![
+        ("offcputime", start(&["offcputime", seconds])?),
+        ("runqlat", start(&["runqlat", seconds, "1"])?),
+        ("biolatency", start(&["biolatency", seconds, "1"])?),
+        (PERF, start(&perf)?),
+    ])
 }
 
 fn start(words: &[&str]) -> Result<Process> {
@@ -188,6 +275,26 @@ fn start(words: &[&str]) -> Result<Process> {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     Ok(Process::spawn(&mut command, Terminal::Own)?)
+}
+
+/// What the kernel counts for a run of a program that does nothing. The sampler has one for its first
+/// seconds, to know the same.
+fn empty_ns_per_run(pid: u32) -> Result<u64> {
+    const RUNS: u64 = 500;
+    let found = poll_until("the sampler's empty program to run", START_LIMIT, || {
+        let programs = bpf_stats::programs_of(pid).unwrap_or_default();
+        let empty = programs.values().find(|program| program.name == "empty");
+        Ok(match empty {
+            Some(empty) if empty.run_cnt >= RUNS => Ok(empty.run_time_ns / empty.run_cnt),
+            other => Err(format!("{other:?}")),
+        })
+    });
+    found.context("the account's own share is not known")
+}
+
+/// Runs of all programs, per second.
+fn sum_runs(programs: &[ProgramRow]) -> f64 {
+    programs.iter().map(|p| p.runs_per_second as f64).sum()
 }
 
 fn wait_for_programs(name: &str, pid: u32) -> Result<()> {
@@ -205,10 +312,12 @@ fn wait_for_programs(name: &str, pid: u32) -> Result<()> {
     .with_context(|| format!("{name} cannot be measured"))
 }
 
-/// What a tool has used so far: CPU time of its process, and of its programs, ns.
-fn used(pid: u32) -> Result<(u64, Option<u64>)> {
+/// What a tool has used so far: CPU time of its process and of children that have ended, ns, and its
+/// programs.
+fn used(pid: u32) -> Result<(u64, BTreeMap<u32, Program>)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // Behind the name, which may hold anything: user and system time are the 14th and 15th field.
+    // Behind the name, which may hold anything: user and system time are the 14th and 15th field, the
+    // children's the 16th and 17th.
     let fields: Vec<&str> = stat
         .rsplit_once(')')
         .map_or("", |(_, fields)| fields)
@@ -221,15 +330,16 @@ fn used(pid: u32) -> Result<(u64, Option<u64>)> {
             .unwrap_or(0)
     };
     let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second();
-    let programs = bpf_stats::programs_of(pid)?;
-    let programs_ns = programs.values().map(|program| program.run_time_ns).sum();
-    Ok((
-        (ticks(11) + ticks(12)) * tick_ns,
-        (!programs.is_empty()).then_some(programs_ns),
-    ))
+    let ticks: u64 = (11..15).map(ticks).sum();
+    Ok((ticks * tick_ns, bpf_stats::programs_of(pid)?))
 }
 
-fn measure(tools: &[(&'static str, u32)], rate: u64, seconds: u64) -> Result<Vec<Row>> {
+fn measure(
+    tools: &[(&'static str, u32)],
+    rate: u64,
+    seconds: u64,
+    empty_ns_per_run: u64,
+) -> Result<Vec<Row>> {
     let read = || -> Result<Vec<_>> { tools.iter().map(|(_, pid)| used(*pid)).collect() };
     // Until the load is steady.
     std::thread::sleep(Duration::from_secs(1));
@@ -243,16 +353,46 @@ fn measure(tools: &[(&'static str, u32)], rate: u64, seconds: u64) -> Result<Vec
         .iter()
         .zip(before.iter().zip(&after))
         .map(|((tool, pid), (before, after))| {
+            let programs = programs(&before.1, &after.1, elapsed_ns);
             Ok(Row {
                 tool,
                 switches_per_second: rate,
                 measured_switches_per_second: (switches_after - switches_before) / seconds,
                 process_percent: percent(before.0, after.0),
-                programs_percent: before.1.zip(after.1).map(|(b, a)| percent(b, a)),
+                programs_percent: (!after.1.is_empty())
+                    .then(|| programs.iter().map(|program| program.percent).sum()),
+                account_percent: sum_runs(&programs) * empty_ns_per_run as f64 / 1e9 * 100.0,
                 resident_mib: resident_mib(*pid)?,
+                programs,
             })
         })
         .collect()
+}
+
+/// What each program did in between, the costliest first; those that did not run are left out.
+fn programs(
+    before: &BTreeMap<u32, Program>,
+    after: &BTreeMap<u32, Program>,
+    elapsed_ns: f64,
+) -> Vec<ProgramRow> {
+    let since = |id: &u32, of: fn(&Program) -> u64, now: &Program| {
+        of(now).saturating_sub(before.get(id).map_or(0, of))
+    };
+    let mut rows: Vec<ProgramRow> = after
+        .iter()
+        .filter_map(|(id, now)| {
+            let runs = since(id, |program| program.run_cnt, now);
+            let ns = since(id, |program| program.run_time_ns, now);
+            Some(ProgramRow {
+                program: now.name.clone(),
+                runs_per_second: (runs as f64 / elapsed_ns * 1e9) as u64,
+                ns_per_run: ns.checked_div(runs)?,
+                percent: ns as f64 / elapsed_ns * 100.0,
+            })
+        })
+        .collect();
+    rows.sort_by(|a, b| b.percent.total_cmp(&a.percent));
+    rows
 }
 
 /// Context switches of the host so far.

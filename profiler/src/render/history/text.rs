@@ -371,7 +371,10 @@ fn own_cost(page: &mut Page, total: &WindowSum) {
     let mut cpu = ratio(cost.process_cpu_ns, total.duration_ns);
     let mut text = String::new();
     match &cost.programs_cpu_ns {
-        Some(programs) => cpu += ratio(programs.sum, programs.duration_ns),
+        Some(programs) => {
+            cpu += ratio(programs.sum, programs.duration_ns);
+            text.push_str("; its programs' part is an estimate");
+        }
         None => text.push_str("; its programs' time was not measured"),
     }
     if cost.thinned > 0 {
