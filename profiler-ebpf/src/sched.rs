@@ -26,7 +26,7 @@ use profiler_common::sched::{
 use profiler_common::ship::Window;
 
 use crate::kernel::{Task, constant, offset};
-use crate::{NO_WAKEUP, RECORDS, loss, memory, recording, ship, stack};
+use crate::{NO_WAKEUP, RECORDS, loss, memory, neighbour, recording, ship, stack};
 
 /// State and sums of every thread of the watched processes, by host thread id.
 #[map]
@@ -143,7 +143,8 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let next_tgid = next.tgid();
     let prev_watched = ship::watches(prev_tgid);
     let next_watched = ship::watches(next_tgid);
-    if !prev_watched && !next_watched {
+    let any_waits = neighbour::any_waits();
+    if !prev_watched && !next_watched && !any_waits {
         return 0;
     }
     // SAFETY: no arguments.
@@ -151,6 +152,9 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let Some(window) = ship::tracking(now) else {
         return 0;
     };
+    if any_waits {
+        neighbour::ran(prev, prev_tgid, now);
+    }
     if prev_watched {
         switched_out(&ctx, prev, prev_tgid, now, window);
     }
@@ -185,6 +189,9 @@ fn switched_out(
                 memory::add_on_cpu(thread, now, window);
             }
         } else {
+            if matches!(state, STATE_WOKEN | STATE_PREEMPTED) {
+                neighbour::count_waiting(-1);
+            }
             unseen_run(thread, prev.tid(), sum_exec_ns, now, window);
         }
         (*thread).sum_exec_ns = sum_exec_ns;
@@ -203,6 +210,7 @@ fn switched_out(
         let preempted = ctx.arg::<u8>(0) != 0;
         if preempted || kernel_state == 0 {
             (*thread).state = STATE_PREEMPTED;
+            neighbour::count_waiting(1);
             (*wait).task_state = TASK_RUNNABLE;
             (*wait).syscall_nr = RUN_QUEUE;
             return None;
@@ -281,6 +289,10 @@ fn switched_in(next: Task, tgid: u32, behind_tgid: u32, now: u64, window: &Windo
             }
             // Woken, or never seen before: then it was in the run queue.
             _ => (*thread).woken_ns += waited_ns,
+        }
+        if matches!(state, STATE_WOKEN | STATE_PREEMPTED) {
+            neighbour::count_waiting(-1);
+            neighbour::waited(tgid, (*thread).since_ktime_ns, now, window);
         }
         let counts = window.holds(now);
         if counts {
@@ -390,6 +402,7 @@ fn try_sched_wakeup(task: Task, tgid: u32) -> Option<()> {
         }
         (*thread).state = STATE_WOKEN;
         (*thread).since_ktime_ns = now;
+        neighbour::count_waiting(1);
         let wait = &raw mut (*thread).wait;
         (*wait).woken_ktime_ns = now;
         if window.holds(now) {
@@ -432,6 +445,9 @@ fn try_sched_process_fork(ctx: &BtfTracePointContext, parent_tgid: u32) -> Optio
         (*thread).since_ktime_ns = now;
         (*thread).sum_exec_ns = 0;
         (*thread).work = WORK_NONE;
+        if !matches!((*thread).state, STATE_WOKEN | STATE_PREEMPTED) {
+            neighbour::count_waiting(1);
+        }
         (*thread).state = STATE_WOKEN;
     }
     record_task(child, TASK_FORKED, parent_tgid, now);

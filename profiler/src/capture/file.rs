@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
 use profiler_common::block::{BlockKey, BlockTotals};
+use profiler_common::neighbour::{AheadKey, AheadTotals, DeviceTotals, IoKey, IoTotals};
 use profiler_common::sched::{Thread, WaitKey, Waits};
 use profiler_common::udp::{UdpKey, UdpTotals};
 use thiserror::Error;
@@ -16,7 +17,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::decode::{decode, order};
 use super::validate::validate;
-use crate::model::{Capture, Event, Meta, Symbols, Totals};
+use crate::model::{Capture, Event, Meta, NeighbourTotals, Symbols, Totals};
 
 const MAGIC: &[u8; 8] = b"profile\0";
 /// Version of the format. Raised by every change that an older reader would misread.
@@ -30,10 +31,15 @@ const THREADS: &str = "threads";
 const WAITS: &str = "waits";
 const BLOCK: &str = "block";
 const UDP: &str = "udp";
+const AHEAD: &str = "ahead";
+const DEVICES: &str = "devices";
+const IO: &str = "io";
 const SYMBOLS: &str = "symbols";
 const END: &str = "end";
 /// All that are read.
-const SECTIONS: [&str; 7] = [META, RECORDS, THREADS, WAITS, BLOCK, UDP, SYMBOLS];
+const SECTIONS: [&str; 10] = [
+    META, RECORDS, THREADS, WAITS, BLOCK, UDP, AHEAD, DEVICES, IO, SYMBOLS,
+];
 
 /// Why a file is no capture that can be read.
 #[derive(Debug, Error)]
@@ -143,6 +149,9 @@ pub fn write(
     section(to, WAITS, &pairs(&totals.waits))?;
     section(to, BLOCK, &pairs(&totals.block))?;
     section(to, UDP, &pairs(&totals.udp))?;
+    section(to, AHEAD, &pairs(&totals.neighbours.ahead))?;
+    section(to, DEVICES, &pairs(&totals.neighbours.devices))?;
+    section(to, IO, &pairs(&totals.neighbours.io))?;
     section(to, SYMBOLS, &json(SYMBOLS, symbols)?)?;
     section(to, END, &[])
 }
@@ -171,6 +180,8 @@ pub fn read(from: &mut impl Read) -> Result<Capture, FileError> {
                 reason: "it is missing".to_owned(),
             })
     };
+    // Captures from before these were kept have none; that they were not measured is in `meta`.
+    let may = |name: &'static str| sections.get(name).map_or(&[][..], Vec::as_slice);
     let mut meta: Meta = from_json(META, bytes(META)?)?;
     let recording = Recording {
         bytes: bytes(RECORDS)?.to_vec(),
@@ -186,6 +197,11 @@ pub fn read(from: &mut impl Read) -> Result<Capture, FileError> {
             waits: from_pairs::<WaitKey, Waits>(WAITS, bytes(WAITS)?)?,
             block: from_pairs::<BlockKey, BlockTotals>(BLOCK, bytes(BLOCK)?)?,
             udp: from_pairs::<UdpKey, UdpTotals>(UDP, bytes(UDP)?)?,
+            neighbours: NeighbourTotals {
+                ahead: from_pairs::<AheadKey, AheadTotals>(AHEAD, may(AHEAD))?,
+                devices: from_pairs::<u32, DeviceTotals>(DEVICES, may(DEVICES))?,
+                io: from_pairs::<IoKey, IoTotals>(IO, may(IO))?,
+            },
         },
         symbols: from_json(SYMBOLS, bytes(SYMBOLS)?)?,
     };

@@ -313,6 +313,7 @@ impl Sampler<'_> {
                 loom_end: loom::answer(self.roots, &sampled.ship),
                 mappings: BTreeMap::new(),
                 loom_use: Reading::unknown("not read while sampling: it holds the ship up"),
+                neighbours: Reading::unknown("not told apart while sampling"),
                 losses,
                 program_costs: Vec::new(),
                 cost_measured_ns: 0,

@@ -330,7 +330,7 @@ fn own_cost(meta: &Meta) -> OwnCost {
 }
 
 fn losses(losses: &Losses) -> Vec<Loss> {
-    const REASONS: [(u32, &str); 12] = [
+    const REASONS: [(u32, &str); 13] = [
         (
             loss::WAIT_RECORD,
             "long waits that are summed, but have no stack (ring buffer full)",
@@ -353,6 +353,10 @@ fn losses(losses: &Losses) -> Vec<Loss> {
         (
             loss::FAULT_RECORD,
             "places of major faults (ring buffer full)",
+        ),
+        (
+            loss::NEIGHBOUR_SLOT,
+            "neighbours, or block I/O of theirs, not told apart (map full)",
         ),
         (loss::USER_STACK, "user stacks that could not be read"),
     ];

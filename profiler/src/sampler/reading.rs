@@ -15,7 +15,7 @@ use profiler_common::sched::{
 use profiler_common::udp::UdpTotals;
 use zerocopy::FromZeros;
 
-use crate::model::Totals;
+use crate::model::{NeighbourTotals, Totals};
 
 /// Adds what is open at `at_ktime_ns` to the sums of `totals`, whose window began at
 /// `start_ktime_ns`.
@@ -79,6 +79,8 @@ pub fn difference(before: &Totals, after: &Totals, end_ktime_ns: u64) -> Totals 
         .map(|(k, v)| ((k.netns, k.port), v))
         .collect();
     Totals {
+        // The programs keep none while they sample.
+        neighbours: NeighbourTotals::default(),
         threads: after
             .threads
             .iter()
