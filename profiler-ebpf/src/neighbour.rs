@@ -12,9 +12,9 @@
 //! When the ship queues a bio, what is under way there says how much of its time it is behind others:
 //! a device serves what it has, whoever sent it.
 
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_task};
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_task, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
+use aya_ebpf::maps::{HashMap, PerCpuArray};
 use core::ffi::c_void;
 use profiler_common::block::Bio;
 use profiler_common::loss as reason;
@@ -27,9 +27,10 @@ use profiler_common::ship::Window;
 use crate::kernel::{Task, offset, read};
 use crate::{atomic, loss, recording, ship};
 
-/// How many threads of the ship wait for a CPU.
-#[map]
-static NEIGHBOUR_WAITING: Array<u64> = Array::with_max_entries(1, 0);
+/// How many threads of the ship wait for a CPU. A global: every switch of the machine looks at it, and a
+/// global is one load where a map's value is a look-up.
+#[unsafe(no_mangle)]
+static mut NEIGHBOUR_WAITING: u64 = 0;
 
 /// The latest runs of each CPU, while a thread of the ship waits.
 #[map]
@@ -51,22 +52,31 @@ static NEIGHBOUR_IO: HashMap<IoKey, IoTotals> = HashMap::with_max_entries(2048, 
 /// Whether a thread of the ship waits for a CPU.
 #[inline(always)]
 pub fn any_waits() -> bool {
-    recording() && NEIGHBOUR_WAITING.get(0).is_some_and(|count| *count != 0)
+    // SAFETY: aligned, and only ever changed by one instruction.
+    recording() && unsafe { (&raw const NEIGHBOUR_WAITING).read_volatile() } != 0
 }
 
 /// A thread of the ship begins to wait for a CPU (1), or does not any more (-1).
 #[inline(always)]
 pub fn count_waiting(difference: i64) {
-    if recording()
-        && let Some(count) = NEIGHBOUR_WAITING.get_ptr_mut(0)
-    {
-        atomic::add(count, difference as u64);
+    if recording() {
+        atomic::add(&raw mut NEIGHBOUR_WAITING, difference as u64);
     }
 }
 
-/// The current task leaves this CPU.
+/// A task of others follows one of others, while a thread of the ship waits.
 #[inline(always)]
-pub fn ran(prev: Task, tgid: u32, now: u64) -> Option<()> {
+pub fn others_switch(prev: Task, tgid: u32) {
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if ship::tracking(now).is_some() {
+        ran(prev, tgid, false, now);
+    }
+}
+
+/// The current task leaves this CPU. One of the ship needs no name.
+#[inline(always)]
+pub fn ran(prev: Task, tgid: u32, watched: bool, now: u64) -> Option<()> {
     let runs = NEIGHBOUR_RUNS.get_ptr_mut(0)?;
     // SAFETY: this CPU's value, and switches on a CPU come one by one.
     unsafe {
@@ -75,10 +85,11 @@ pub fn ran(prev: Task, tgid: u32, now: u64) -> Option<()> {
         let run = &raw mut (*runs).runs[place];
         (*run).until_ktime_ns = now;
         (*run).tgid = tgid;
-        (*run).flags = prev.flags();
-        (&raw mut (*run).comm)
-            .cast::<[u64; 2]>()
-            .write(prev.comm_words());
+        if !watched {
+            (*run).flags = prev.flags();
+            let comm = &raw mut (*run).comm;
+            comm.cast::<[u64; 2]>().write(prev.comm_words());
+        }
     }
     Some(())
 }

@@ -143,8 +143,10 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let next_tgid = next.tgid();
     let prev_watched = ship::watches(prev_tgid);
     let next_watched = ship::watches(next_tgid);
-    let any_waits = neighbour::any_waits();
-    if !prev_watched && !next_watched && !any_waits {
+    if !prev_watched && !next_watched {
+        if neighbour::any_waits() {
+            neighbour::others_switch(prev, prev_tgid);
+        }
         return 0;
     }
     // SAFETY: no arguments.
@@ -152,8 +154,8 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let Some(window) = ship::tracking(now) else {
         return 0;
     };
-    if any_waits {
-        neighbour::ran(prev, prev_tgid, now);
+    if neighbour::any_waits() {
+        neighbour::ran(prev, prev_tgid, prev_watched, now);
     }
     if prev_watched {
         switched_out(&ctx, prev, prev_tgid, now, window);

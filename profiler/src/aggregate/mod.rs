@@ -3,6 +3,7 @@
 pub mod block;
 pub mod cpu_clock;
 pub mod memory;
+pub mod neighbour;
 pub mod sched;
 pub mod stacks;
 pub mod udp;
@@ -21,6 +22,8 @@ pub struct Summaries {
     pub memory: memory::MemorySummary,
     /// Their datagrams; nothing if no socket was watched.
     pub udp: Option<udp::UdpSummary>,
+    /// Who else ran and wrote; nothing if the capture does not tell.
+    pub neighbours: Option<neighbour::NeighbourSummary>,
     /// CPU samples per thread.
     pub samples: Vec<(ThreadId, u64)>,
 }
@@ -33,6 +36,7 @@ pub fn aggregate(capture: &Capture) -> Summaries {
         block,
         memory: memory::summarise(capture, &threads),
         udp: udp::summarise(capture),
+        neighbours: neighbour::summarise(capture),
         samples: cpu_clock::samples_per_thread(&capture.events),
         threads,
     }

@@ -112,9 +112,13 @@ fn every_entry_says_all_of_itself() {
             "{}",
             entry.id
         );
-        for leaf in entry.shrinks {
-            assert_eq!(leaf.cause(), entry.cause, "{}", entry.id);
-        }
+        // The first is of its cause; neighbours hold up more than one.
+        let first = entry.shrinks.first();
+        assert!(
+            first.is_none_or(|leaf| leaf.cause() == entry.cause),
+            "{}",
+            entry.id
+        );
     }
 }
 

@@ -14,6 +14,8 @@ use crate::ship::Role;
 
 /// Most threads beside the commit workers that are shown.
 const MAX_THREADS: usize = 8;
+/// Smallest share of the stalls that is shown as somebody's.
+const MIN_PARTY: f64 = 0.01;
 /// Where the evidence of a part begins.
 const EVIDENCE: usize = 50;
 
@@ -33,6 +35,7 @@ pub fn render(report: &Report) -> String {
         }
     }
     shares(&mut page, report);
+    ship_or_host(&mut page, report);
     findings(&mut page, report);
     if !report.not_the_cause.is_empty() {
         page.blank();
@@ -138,6 +141,28 @@ fn part_line(page: &mut Page, part: &PartShare) {
         "",
     );
     page.hanging(&start, EVIDENCE, &part.evidence);
+}
+
+/// Whom the stalls are due to, where they matter.
+fn ship_or_host(page: &mut Page, report: &Report) {
+    if report.verdict.kind != VerdictKind::Stalled {
+        return;
+    }
+    let split = &report.ship_or_host;
+    let parts = split.parts.iter().filter(|part| part.ratio >= MIN_PARTY);
+    let parts: Vec<String> = parts
+        .map(|part| {
+            let share = percent_range(part.ratio, part.ratio);
+            let name = part.party.name();
+            match &part.heaviest {
+                Some(one) => format!("{name} {share}: {}", one.words()),
+                None => format!("{name} {share}"),
+            }
+        })
+        .collect();
+    if !parts.is_empty() {
+        page.wrapped("SHIP OR HOST  ", &parts.join(" · "));
+    }
 }
 
 fn findings(page: &mut Page, report: &Report) {
