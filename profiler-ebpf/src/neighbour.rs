@@ -12,7 +12,7 @@
 //! When the ship queues a bio, what is under way there says how much of its time it is behind others:
 //! a device serves what it has, whoever sent it.
 
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_task, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_task};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{HashMap, PerCpuArray};
 use core::ffi::c_void;
@@ -61,16 +61,6 @@ pub fn any_waits() -> bool {
 pub fn count_waiting(difference: i64) {
     if recording() {
         atomic::add(&raw mut NEIGHBOUR_WAITING, difference as u64);
-    }
-}
-
-/// A task of others follows one of others, while a thread of the ship waits.
-#[inline(always)]
-pub fn others_switch(prev: Task, tgid: u32) {
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
-    if ship::tracking(now).is_some() {
-        ran(prev, tgid, false, now);
     }
 }
 

@@ -139,31 +139,44 @@ fn add_wait(tid: u32, syscall_nr: i32, task_state: u32, inside_ns: u64) {
 pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let prev = Task(ctx.arg::<*const c_void>(1));
     let next = Task(ctx.arg::<*const c_void>(2));
-    let prev_tgid = prev.tgid();
-    let next_tgid = next.tgid();
-    let prev_watched = ship::watches(prev_tgid);
-    let next_watched = ship::watches(next_tgid);
-    if !prev_watched && !next_watched {
-        if neighbour::any_waits() {
-            neighbour::others_switch(prev, prev_tgid);
-        }
-        return 0;
+    let prev_watched = ship::watches(prev.tgid());
+    let next_watched = ship::watches(next.tgid());
+    if prev_watched || next_watched || neighbour::any_waits() {
+        try_sched_switch(ctx.as_ptr(), prev, next, prev_watched, next_watched);
     }
+    0
+}
+
+/// Not inlined: its stack is larger than what the kernel gives a program without further ado
+/// (`BPF_PRIV_STACK_MIN_SIZE`), and switches of others shall not pay for that.
+#[inline(never)]
+fn try_sched_switch(
+    ctx: *mut c_void,
+    prev: Task,
+    next: Task,
+    prev_watched: bool,
+    next_watched: bool,
+) -> Option<()> {
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let Some(window) = ship::tracking(now) else {
-        return 0;
-    };
+    let window = ship::tracking(now)?;
+    let prev_tgid = prev.tgid();
     if neighbour::any_waits() {
         neighbour::ran(prev, prev_tgid, prev_watched, now);
     }
     if prev_watched {
-        switched_out(&ctx, prev, prev_tgid, now, window);
+        switched_out(
+            &BtfTracePointContext::new(ctx),
+            prev,
+            prev_tgid,
+            now,
+            window,
+        );
     }
     if next_watched {
-        switched_in(next, next_tgid, prev_tgid, now, window);
+        switched_in(next, next.tgid(), prev_tgid, now, window);
     }
-    0
+    Some(())
 }
 
 /// The current thread leaves the CPU.
