@@ -96,7 +96,7 @@ shared! {
     pub struct IoTotals {
         /// Bios.
         pub count: u64,
-        /// Their bytes.
+        /// Bytes that they read and wrote; what is only discarded is none.
         pub bytes: u64,
         /// Time of its requests in the device. Where several bios share a request, it counts once, for
         /// the process of the first.

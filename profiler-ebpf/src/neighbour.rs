@@ -16,7 +16,7 @@ use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_task};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{HashMap, PerCpuArray};
 use core::ffi::c_void;
-use profiler_common::block::Bio;
+use profiler_common::block::{Bio, OP_MASK, OP_READ, OP_WRITE};
 use profiler_common::loss as reason;
 use profiler_common::neighbour::{
     AheadKey, AheadTotals, DeviceTotals, FORGOTTEN, IoKey, IoTotals, MAX_DEVICES, MIN_AHEAD_NS,
@@ -216,7 +216,9 @@ pub fn bio_done(bio: &Bio, bytes: u32, first: u32, now: u64) -> Option<()> {
         // SAFETY: a live map value; entries are never removed.
         unsafe {
             atomic::add(&raw mut (*totals).count, 1);
-            atomic::add(&raw mut (*totals).bytes, u64::from(bytes));
+            if matches!(bio.opf & OP_MASK, OP_READ | OP_WRITE) {
+                atomic::add(&raw mut (*totals).bytes, u64::from(bytes));
+            }
             if first != 0 {
                 atomic::add(&raw mut (*totals).device_ns, device_ns);
             }

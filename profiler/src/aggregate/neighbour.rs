@@ -47,8 +47,8 @@ pub struct Neighbour {
     pub ended: bool,
 }
 
-/// Longest part of a control group's path that is shown in a sentence.
-const GROUP_CHARS: usize = 28;
+/// Longest part of a control group's path, or of a ship's pier, that is shown in a sentence.
+const PATH_CHARS: usize = 28;
 
 impl Neighbour {
     /// In a sentence: `postgres (pid 882, system.slice/postgresql.service)`.
@@ -71,7 +71,7 @@ impl Neighbour {
                 }
                 let about = about.join(", ");
                 match &self.ship {
-                    Some(ship) => format!("the ship {ship} ({about})"),
+                    Some(ship) => format!("the ship {} ({about})", tail(ship)),
                     None => format!("{} ({about})", self.comm),
                 }
             }
@@ -87,10 +87,10 @@ impl Neighbour {
 /// The end of a path, which tells more than its beginning.
 fn tail(path: &str) -> String {
     let chars = path.chars().count();
-    if chars <= GROUP_CHARS {
+    if chars <= PATH_CHARS {
         return path.to_owned();
     }
-    let end: String = path.chars().skip(chars - GROUP_CHARS + 1).collect();
+    let end: String = path.chars().skip(chars - PATH_CHARS + 1).collect();
     format!("…{end}")
 }
 

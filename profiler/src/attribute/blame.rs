@@ -240,3 +240,167 @@ pub fn heaviest<'a>(
         .filter(|(_, total)| *total > 0)
         .max_by_key(|(_, total)| *total)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::neighbour::{AheadSummary, DeviceSummary, IoSummary};
+    use crate::attribute::Part;
+
+    fn one(kind: NeighbourKind, tgid: u32) -> Neighbour {
+        Neighbour {
+            kind,
+            tgid,
+            comm: "dd".to_owned(),
+            cgroup: Some("/system.slice/a-service-with-a-long-name.service".to_owned()),
+            ship: (kind == NeighbourKind::OtherShip).then(|| "~nec".to_owned()),
+            ended: false,
+        }
+    }
+
+    fn ahead(kind: NeighbourKind, tgid: u32, total_ns: u64) -> AheadSummary {
+        AheadSummary {
+            neighbour: one(kind, tgid),
+            total_ns,
+        }
+    }
+
+    fn user(kind: NeighbourKind, tgid: u32, device_ns: u64) -> IoSummary {
+        IoSummary {
+            neighbour: one(kind, tgid),
+            count: 1,
+            bytes: 4096,
+            device_ns,
+        }
+    }
+
+    /// Half of the ship's I/O time is behind others, of whom one took three times as long.
+    fn neighbours(ahead: Vec<AheadSummary>) -> NeighbourSummary {
+        NeighbourSummary {
+            ahead,
+            devices: vec![DeviceSummary {
+                dev: 7 << 20,
+                below: false,
+                queue_ns: 100,
+                queue_behind_ns: 100,
+                device_ns: 300,
+                device_behind_ns: 100,
+                users: vec![
+                    user(NeighbourKind::Ship, 1, 900),
+                    user(NeighbourKind::Process, 7, 300),
+                    user(NeighbourKind::OtherShip, 8, 100),
+                ],
+            }],
+        }
+    }
+
+    fn attribution(leaves: &[(Leaf, u64)]) -> Attribution {
+        let part = |total_ns| Part {
+            total_ns,
+            ..Part::default()
+        };
+        Attribution {
+            wall_ns: sum(leaves.iter().map(|(_, ns)| *ns)),
+            parts: leaves.iter().map(|(leaf, ns)| (*leaf, part(*ns))).collect(),
+            ..Attribution::default()
+        }
+    }
+
+    #[test]
+    fn waits_for_a_cpu_are_due_to_who_ran_and_the_rest_is_not_known() {
+        let neighbours = neighbours(vec![
+            ahead(NeighbourKind::Process, 7, 400),
+            ahead(NeighbourKind::Idle, 0, 300),
+            ahead(NeighbourKind::Ship, 1, 100),
+        ]);
+        let waited = attribution(&[(Leaf::RunQueue, 1000), (Leaf::Throttled, 250)]);
+        let parties = by_party(&run_queue(&waited, Some(&neighbours)));
+        // Throttled time passes beside an idle CPU, and is not counted twice.
+        let expected = [
+            (Party::Ship, 100),
+            (Party::OtherProcesses, 400),
+            (Party::WakeUp, 50),
+            (Party::Unknown, 450),
+        ];
+        assert_eq!(parties, expected.into());
+    }
+
+    #[test]
+    fn more_waits_than_were_charged_are_scaled() {
+        let neighbours = neighbours(vec![
+            ahead(NeighbourKind::Process, 7, 3000),
+            ahead(NeighbourKind::Kernel, 9, 1000),
+        ]);
+        let waited = attribution(&[(Leaf::RunQueue, 1000)]);
+        let parties = by_party(&run_queue(&waited, Some(&neighbours)));
+        let expected = [
+            (Party::OtherProcesses, 750),
+            (Party::Kernel, 250),
+            (Party::Unknown, 0),
+        ];
+        assert_eq!(parties, expected.into());
+    }
+
+    #[test]
+    fn disk_time_behind_others_is_split_by_their_time_in_the_device() {
+        let neighbours = neighbours(Vec::new());
+        let parties = by_party(&disk(800, Some(&neighbours), Party::Device));
+        let expected = [
+            (Party::OtherShips, 100),
+            (Party::OtherProcesses, 300),
+            (Party::Device, 400),
+        ];
+        assert_eq!(parties, expected.into());
+        // Nothing measured: all of it is the rest.
+        let parties = by_party(&disk(800, None, Party::Limits));
+        assert_eq!(parties, [(Party::Limits, 800)].into());
+    }
+
+    #[test]
+    fn parts_sum_to_the_stalled_time_whatever_the_leaves() {
+        let neighbours = neighbours(vec![ahead(NeighbourKind::Process, 7, 333)]);
+        let leaves = [
+            Leaf::LogCommit,
+            Leaf::Snapshot,
+            Leaf::PageIn,
+            Leaf::OtherFile,
+            Leaf::Computing,
+            Leaf::RunQueue,
+            Leaf::Throttled,
+            Leaf::Stolen,
+            Leaf::PageInAfterEviction,
+            Leaf::SwapIn,
+            Leaf::Reclaim,
+            Leaf::Compaction,
+            Leaf::DirtyTracking,
+            Leaf::MemoryMap,
+            Leaf::SendPath,
+            Leaf::KingHeldUp,
+            Leaf::Unexplained,
+        ];
+        let leaves: Vec<(Leaf, u64)> = leaves.into_iter().zip(1001..).collect();
+        let attribution = attribution(&leaves);
+        for neighbours in [Some(&neighbours), None] {
+            let parts = blame(&attribution, neighbours, false);
+            let total = sum(parts.iter().map(|part| part.ns));
+            assert_eq!(total, attribution.stalled_ns());
+        }
+    }
+
+    #[test]
+    fn processes_of_a_ship_count_together() {
+        let neighbours = neighbours(vec![
+            ahead(NeighbourKind::Process, 7, 50),
+            ahead(NeighbourKind::OtherShip, 8, 30),
+            ahead(NeighbourKind::OtherShip, 9, 40),
+        ]);
+        let parts = run_queue(&attribution(&[(Leaf::RunQueue, 200)]), Some(&neighbours));
+        let (first, ns) = heaviest(&parts, Neighbour::is_other).unwrap();
+        assert_eq!((first.tgid, ns), (9, 70));
+        assert_eq!(
+            first.words(),
+            "the ship ~nec (pid 9, …ce-with-a-long-name.service)"
+        );
+        assert!(heaviest(&parts, |one| one.kind == NeighbourKind::Kernel).is_none());
+    }
+}

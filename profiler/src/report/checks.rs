@@ -4,6 +4,7 @@ use super::{Check, KernelSums};
 use crate::aggregate::Summaries;
 use crate::aggregate::block::Operation;
 use crate::aggregate::sched::ThreadSummary;
+use crate::host::counters::KernelCounters;
 use crate::model::{Capture, sum};
 
 const SCHEDSTAT: &str = "/proc/PID/task/TID/schedstat";
@@ -15,6 +16,7 @@ pub fn checks(capture: &Capture, summaries: &Summaries) -> Vec<Check> {
         run_queue(capture, summaries),
         written(capture, summaries),
         read(capture, summaries),
+        on_device(capture, summaries),
         major_faults(summaries, capture),
         lost_datagrams(capture, summaries),
     ]
@@ -76,6 +78,27 @@ fn run_queue(capture: &Capture, summaries: &Summaries) -> Option<Check> {
         ours,
         kernels,
         unit: "ns",
+    })
+}
+
+/// Everybody's bytes on the device that the pier's file system is on.
+fn on_device(capture: &Capture, summaries: &Summaries) -> Option<Check> {
+    let device = summaries.neighbours.as_ref()?.devices.first()?;
+    let name = super::build::device_name(&capture.meta, device.dev);
+    let of = |counters: &KernelCounters| {
+        let disk = counters.disks.known()?.get(&name)?;
+        Some(disk.read_bytes.saturating_add(disk.written_bytes))
+    };
+    let (before, after) = (
+        of(&capture.meta.counters_start)?,
+        of(&capture.meta.counters_end)?,
+    );
+    Some(Check {
+        what: "the disk's bytes",
+        source: "/proc/diskstats",
+        ours: sum(device.users.iter().map(|user| user.bytes)),
+        kernels: after.saturating_sub(before),
+        unit: "bytes",
     })
 }
 

@@ -13,6 +13,7 @@ mod errors;
 mod invariants;
 mod kernel;
 mod lifecycle;
+mod neighbours;
 mod oracles;
 mod replay;
 mod sampler;
