@@ -51,6 +51,15 @@ pub struct Neighbour {
 const PATH_CHARS: usize = 28;
 
 impl Neighbour {
+    /// In a sentence, without its group: `postgres (pid 882)`.
+    pub fn short(&self) -> String {
+        let nameless = Self {
+            cgroup: None,
+            ..self.clone()
+        };
+        nameless.words()
+    }
+
     /// In a sentence: `postgres (pid 882, system.slice/postgresql.service)`.
     pub fn words(&self) -> String {
         match self.kind {
@@ -202,19 +211,22 @@ pub fn summarise(capture: &Capture) -> Option<NeighbourSummary> {
 /// Who is who.
 struct People<'a> {
     own: Vec<u32>,
-    profiler: u32,
+    meta: &'a Meta,
     facts: &'a NeighbourFacts,
 }
 
 impl<'a> People<'a> {
-    fn of(meta: &Meta, facts: &'a NeighbourFacts) -> Self {
+    fn of(meta: &'a Meta, facts: &'a NeighbourFacts) -> Self {
         let mut own = meta.ship.tgids();
         own.extend(&meta.followed_tgids);
-        Self {
-            own,
-            profiler: meta.own_tgid,
-            facts,
-        }
+        Self { own, meta, facts }
+    }
+
+    fn own_comm(&self, tgid: u32) -> String {
+        let ship = &self.meta.ship;
+        let mut processes = std::iter::once(&ship.king).chain(&ship.mars);
+        let process = processes.find(|process| process.tgid == tgid);
+        process.map_or(String::new(), |process| process.comm.clone())
     }
 
     fn neighbour(&self, tgid: u32, comm: &[u8; COMM_LEN], flags: u32) -> Neighbour {
@@ -225,7 +237,7 @@ impl<'a> People<'a> {
             0 => NeighbourKind::Idle,
             FORGOTTEN => NeighbourKind::Forgotten,
             _ if self.own.contains(&tgid) => NeighbourKind::Ship,
-            _ if tgid == self.profiler => NeighbourKind::Profiler,
+            _ if tgid == self.meta.own_tgid => NeighbourKind::Profiler,
             _ if flags & KERNEL_THREAD != 0 => NeighbourKind::Kernel,
             _ if ship.is_some() => NeighbourKind::OtherShip,
             _ => NeighbourKind::Process,
@@ -237,6 +249,8 @@ impl<'a> People<'a> {
                 (comm.clone(), cgroup.known().cloned(), false)
             }
             Some(NeighbourProcess::Ended) => (comm, None, true),
+            // The programs do not keep the names of the ship's own.
+            None if kind == NeighbourKind::Ship => (self.own_comm(tgid), None, false),
             None => (comm, None, false),
         };
         Neighbour {

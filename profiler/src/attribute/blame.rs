@@ -30,7 +30,7 @@ pub enum Party {
     OtherProcesses,
     /// This profiler.
     Profiler,
-    /// Kernel threads: write-back, the journal.
+    /// Kernel threads: on the disk, write-back and the journal.
     Kernel,
     /// The hypervisor.
     Hypervisor,
@@ -52,7 +52,7 @@ impl Party {
             Self::OtherShips => "other ships",
             Self::OtherProcesses => "other processes",
             Self::Profiler => "this profiler",
-            Self::Kernel => "kernel write-back",
+            Self::Kernel => "kernel threads",
             Self::Hypervisor => "hypervisor",
             Self::Limits => "limits of its group",
             Self::Device => "device itself",

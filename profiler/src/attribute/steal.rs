@@ -7,8 +7,10 @@
 
 use crate::model::{Meta, sum};
 
-/// Below this share it is within the grain of the clock tick, and nothing is charged.
-const MIN_RATIO: f64 = 0.005;
+/// Below this share nothing is charged: nobody would notice.
+const MIN_RATIO: f64 = 0.01;
+/// Less than this (ns) is within the grain: the kernel counts it in ticks of 10 ms (`USER_HZ`).
+const MIN_STOLEN_NS: u64 = 50_000_000;
 
 /// What the kernel says was stolen.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,9 +47,8 @@ impl Steal {
 
     /// The same as far as it is charged.
     pub fn charged_ratio(&self) -> f64 {
-        Some(self.ratio())
-            .filter(|r| *r >= MIN_RATIO)
-            .unwrap_or(0.0)
+        let counts = self.stolen_ns >= MIN_STOLEN_NS && self.ratio() >= MIN_RATIO;
+        if counts { self.ratio() } else { 0.0 }
     }
 }
 
@@ -59,12 +60,12 @@ mod tests {
     fn a_tick_is_nothing_and_a_part_is_one() {
         let tick = Steal {
             stolen_ns: 10_000_000,
-            wanted_ns: 4_000_000_000,
+            wanted_ns: 100_000_000,
         };
         assert_eq!(tick.charged_ratio(), 0.0);
         let part = Steal {
             stolen_ns: 1_000_000_000,
-            ..tick
+            wanted_ns: 4_000_000_000,
         };
         assert_eq!(part.charged_ratio(), 0.25);
         let none = Steal {

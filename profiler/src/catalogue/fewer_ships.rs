@@ -87,7 +87,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
             "waited behind other ships for {} on CPUs and ~{} on the disk, first {}",
             duration(cpu_ns),
             duration(disk_ns),
-            first.words()
+            first.short()
         ),
         current,
         proposed: proposed.to_owned(),

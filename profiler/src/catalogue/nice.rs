@@ -99,7 +99,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         "{} in the run queue, {} of it behind other processes, first {}",
         duration(run_queue_ns),
         percent(ratio(others_ns, run_queue_ns)),
-        first.words()
+        first.short()
     );
     if meta
         .host

@@ -9,7 +9,7 @@ use crate::catalogue::{Answer, Gain};
 use crate::model::{EndReason, sum};
 use crate::recommend::Fix;
 use crate::report::units::{bytes, count, duration, percent, percent_range};
-use crate::report::{Check, PartShare, Report, Severity, ThreadBudget};
+use crate::report::{Check, DISK_BYTES, PartShare, Report, Severity, ThreadBudget};
 use crate::ship::Role;
 
 /// Most threads beside the commit workers that are shown.
@@ -343,6 +343,10 @@ fn own_cost(page: &mut Page, report: &Report) {
 
 fn check(check: &Check) -> Option<String> {
     if check.kernels == 0 && check.ours == 0 {
+        return None;
+    }
+    // About everybody and not the ship: only where it does not hold.
+    if check.what == DISK_BYTES && check.ours.abs_diff(check.kernels) <= check.kernels / 50 {
         return None;
     }
     let mut text = String::new();

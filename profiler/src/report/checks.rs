@@ -7,6 +7,9 @@ use crate::aggregate::sched::ThreadSummary;
 use crate::host::counters::KernelCounters;
 use crate::model::{Capture, sum};
 
+/// Name of the check of everybody's bytes on the pier's device.
+pub const DISK_BYTES: &str = "the disk's bytes";
+
 const SCHEDSTAT: &str = "/proc/PID/task/TID/schedstat";
 
 /// All comparisons that this capture allows.
@@ -94,7 +97,7 @@ fn on_device(capture: &Capture, summaries: &Summaries) -> Option<Check> {
         of(&capture.meta.counters_end)?,
     );
     Some(Check {
-        what: "the disk's bytes",
+        what: DISK_BYTES,
         source: "/proc/diskstats",
         ours: sum(device.users.iter().map(|user| user.bytes)),
         kernels: after.saturating_sub(before),

@@ -8,6 +8,7 @@ mod sentence;
 pub mod units;
 
 pub use build::report;
+pub use checks::DISK_BYTES;
 pub use findings::MANY_MAPPINGS_RATIO;
 use host::is_named;
 pub use host::{DeviceShare, DeviceUse, Neighbours, PartyShare, ShipOrHost, StealLine};

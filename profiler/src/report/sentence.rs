@@ -343,7 +343,9 @@ pub fn not_the_cause(kind: VerdictKind, cause: Option<Cause>, facts: &Facts<'_>)
             format!("quota of {:.2} CPUs (never used up)", l.cpus())
         }));
     }
-    if attribution.steal.is_some_and(|steal| steal.stolen_ns == 0) {
+    // Where another cause is known, it is not what anybody would ask for.
+    let doubted = cause.is_none_or(|cause| cause == Cause::Cpu);
+    if doubted && attribution.steal.is_some_and(|steal| steal.stolen_ns == 0) {
         lines.push("steal (none)".to_owned());
     }
     for (other, leaf, name) in [
