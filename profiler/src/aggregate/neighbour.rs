@@ -37,7 +37,7 @@ pub struct Neighbour {
     pub kind: NeighbourKind,
     /// Its process.
     pub tgid: u32,
-    /// Its name; of one that had ended, that of the thread seen first.
+    /// Its name; of one that had ended, that of the thread seen first; empty for nobody.
     pub comm: String,
     /// Its control group; nothing if it had ended, or is not among the heaviest.
     pub cgroup: Option<String>,
@@ -250,6 +250,9 @@ impl<'a> People<'a> {
             }
             Some(NeighbourProcess::Ended) => (comm, None, true),
             // The programs do not keep the names of the ship's own.
+            None if matches!(kind, NeighbourKind::Idle | NeighbourKind::Forgotten) => {
+                (String::new(), None, false)
+            }
             None if kind == NeighbourKind::Ship => (self.own_comm(tgid), None, false),
             None => (comm, None, false),
         };

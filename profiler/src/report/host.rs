@@ -116,7 +116,10 @@ pub fn ship_or_host(attribution: &Attribution, summaries: &Summaries, meta: &Met
                 .filter(|due| due.party == party)
                 .cloned()
                 .collect();
-            let named = |kind| !matches!(kind, NeighbourKind::Ship | NeighbourKind::Idle);
+            let named = |kind| {
+                use NeighbourKind::{Forgotten, Idle, Ship};
+                !matches!(kind, Ship | Idle | Forgotten)
+            };
             let heaviest = blame::heaviest(&of, |one| named(one.kind));
             PartyShare {
                 party,
