@@ -85,8 +85,12 @@ shared! {
         pub opf: u32,
         /// Size when it was queued.
         pub bytes: u32,
-        /// Unused.
-        pub reserved: u32,
+        /// 1 if a watched thread queued it, 0 if another one did, on a device of the pier.
+        pub watched: u32,
+        /// Bios of the ship that were under way on its device when it was queued.
+        pub ahead_own: u32,
+        /// Others' bios that were.
+        pub ahead_others: u32,
     }
 
     /// Key of `BLOCK_TOTALS`.

@@ -13,6 +13,7 @@ pub mod cpu_clock;
 pub mod histogram;
 pub mod loss;
 pub mod memory;
+pub mod neighbour;
 pub mod offsets;
 pub mod record;
 pub mod sampling;

@@ -25,6 +25,9 @@ pub const PROCESS_SLOT: u32 = 9;
 pub const USER_STACK: u32 = 10;
 /// The ring buffer was full: a major fault is counted, but its place is missing.
 pub const FAULT_RECORD: u32 = 11;
+/// A process found no room in `NEIGHBOUR_AHEAD` or `NEIGHBOUR_IO`, or its bio in `BLOCK_BIOS`: who
+/// held the ship up is known less well.
+pub const NEIGHBOUR_SLOT: u32 = 17;
 
 /// A process found no room in `SNAPSHOTS`: its snapshots are not measured.
 pub const SNAPSHOT_SLOT: u32 = 12;
@@ -38,4 +41,4 @@ pub const STACK_SLOT: u32 = 15;
 pub const STACK_COLLISION: u32 = 16;
 
 /// Number of reasons.
-pub const REASONS: u32 = 17;
+pub const REASONS: u32 = 18;

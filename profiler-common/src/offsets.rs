@@ -22,6 +22,8 @@ shared! {
         pub task_stack: u32,
         /// `task_struct.comm`.
         pub task_comm: u32,
+        /// `task_struct.flags`.
+        pub task_flags: u32,
         /// `task_struct.se.sum_exec_runtime`.
         pub task_sum_exec: u32,
         /// Number of the syscall in the saved registers (`pt_regs.orig_ax`, `.syscallno`).
@@ -46,8 +48,8 @@ shared! {
         pub bio_private: u32,
         /// `bio.bi_bdev` (5.12 and later), else [`ABSENT`].
         pub bio_bdev: u32,
-        /// `block_device.bd_dev`.
-        pub bdev_dev: u32,
+        /// `block_device.bd_disk`.
+        pub bdev_disk: u32,
         /// `bio.bi_disk` (before 5.12), else [`ABSENT`].
         pub bio_disk: u32,
         /// `gendisk.major`.

@@ -16,14 +16,15 @@ use profiler_common::block::{
 };
 use profiler_common::histogram;
 use profiler_common::loss as reason;
+use profiler_common::neighbour::MAX_BIOS;
 use profiler_common::offsets::ABSENT;
 use profiler_common::record::{KIND_BIO, KIND_BIO_DONE, RecordHeader, StackLengths};
 
 use crate::atomic;
 use crate::kernel::{offset, read};
-use crate::{NO_WAKEUP, RECORDS, loss, recording, sampling, ship, stack};
+use crate::{NO_WAKEUP, RECORDS, loss, neighbour, recording, sampling, ship, stack};
 
-/// Bios of watched threads that are under way, by address.
+/// Bios under way, by address: those of watched threads, and others' on devices of the pier.
 #[map]
 static BLOCK_BIOS: HashMap<u64, Bio> = HashMap::with_max_entries(16_384, 0);
 
@@ -43,7 +44,7 @@ static BLOCK_SCRATCH: PerCpuArray<BioScratch> = PerCpuArray::with_max_entries(1,
 #[map]
 static BLOCK_STACK_TIMES: HashMap<u32, u64> = HashMap::with_max_entries(1024, 0);
 
-/// How many watched bios are under way. While none is, other tasks' requests cost one load.
+/// How many of them are under way. While none is, requests cost one load.
 #[map]
 static BLOCK_UNDER_WAY: Array<u64> = Array::with_max_entries(1, 0);
 
@@ -61,14 +62,28 @@ fn count_under_way(difference: i64) {
     }
 }
 
-/// Device of a bio, as the kernel encodes it.
+/// A bio is followed (1), or not any more (-1).
+#[inline(always)]
+fn count_bio(dev: u32, watched: u32, difference: i64) {
+    count_under_way(difference);
+    if let Some(device) = neighbour::device(dev) {
+        neighbour::count_bio(device, watched, difference);
+    }
+}
+
+/// Device of a bio, as the kernel encodes it: the whole disk where the bio is for a partition, because
+/// a disk's time is shared by all of its partitions.
 #[inline(always)]
 fn device(bio: *const c_void) -> Option<u32> {
     if offset!(bio_bdev) != ABSENT {
         let bdev = read::<u64>(bio, offset!(bio_bdev))? as *const c_void;
-        return read::<u32>(bdev, offset!(bdev_dev));
+        return disk_number(read::<u64>(bdev, offset!(bdev_disk))? as *const c_void);
     }
-    let disk = read::<u64>(bio, offset!(bio_disk))? as *const c_void;
+    disk_number(read::<u64>(bio, offset!(bio_disk))? as *const c_void)
+}
+
+#[inline(always)]
+fn disk_number(disk: *const c_void) -> Option<u32> {
     let major = read::<u32>(disk, offset!(disk_major))?;
     let minor = read::<u32>(disk, offset!(disk_first_minor))?;
     Some(major << 20 | minor)
@@ -96,14 +111,20 @@ fn second_arg(ctx: *mut c_void) -> *const c_void {
 pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     let id = bpf_get_current_pid_tgid();
     let (tgid, tid) = ((id >> 32) as u32, id as u32);
-    if ship::watches(tgid) {
-        try_block_bio_queue(&ctx, tgid, tid);
+    let watched = ship::watches(tgid);
+    if watched || recording() {
+        try_block_bio_queue(&ctx, tgid, tid, watched);
     }
     0
 }
 
 #[inline(always)]
-fn try_block_bio_queue(ctx: &BtfTracePointContext, tgid: u32, tid: u32) -> Option<()> {
+fn try_block_bio_queue(
+    ctx: &BtfTracePointContext,
+    tgid: u32,
+    tid: u32,
+    watched: bool,
+) -> Option<()> {
     if !recording() && !sampling::sums_io() {
         return None;
     }
@@ -112,6 +133,15 @@ fn try_block_bio_queue(ctx: &BtfTracePointContext, tgid: u32, tid: u32) -> Optio
     ship::window(now)?;
     let bio = arg(ctx, offset!(bio_queue_arg));
     let dev = device(bio)?;
+    let pier_device = neighbour::device(dev);
+    if !watched {
+        pier_device?;
+        if BLOCK_UNDER_WAY.get(0).is_some_and(|n| *n >= MAX_BIOS) {
+            loss::count(reason::NEIGHBOUR_SLOT);
+            return None;
+        }
+    }
+    let (ahead_own, ahead_others) = pier_device.map_or((0, 0), |d| neighbour::under_way(d));
     let opf = read::<u32>(bio, offset!(bio_opf))?;
     let bytes = read::<u32>(bio, offset!(bio_size)).unwrap_or(0);
     let entry = Bio {
@@ -122,17 +152,29 @@ fn try_block_bio_queue(ctx: &BtfTracePointContext, tgid: u32, tid: u32) -> Optio
         dev,
         opf,
         bytes,
-        reserved: 0,
+        watched: watched.into(),
+        ahead_own,
+        ahead_others,
     };
-    if BLOCK_BIOS.get_ptr(bio as u64).is_none() {
-        count_under_way(1);
+    // An entry at this address is of a bio whose end was not seen.
+    if let Some(stale) = BLOCK_BIOS.get_ptr(bio as u64) {
+        // SAFETY: a live map value, of which nobody knows any more.
+        let (dev, watched) = unsafe { ((*stale).dev, (*stale).watched) };
+        count_bio(dev, watched, -1);
     }
     if BLOCK_BIOS.insert(bio as u64, entry, 0).is_err() {
-        loss::count(reason::BIO_SLOT);
-        count_under_way(-1);
+        loss::count(if watched {
+            reason::BIO_SLOT
+        } else {
+            reason::NEIGHBOUR_SLOT
+        });
         return None;
     }
-    if !recording() {
+    count_bio(dev, watched.into(), 1);
+    if pier_device.is_some() {
+        neighbour::name_queuer(dev, tgid);
+    }
+    if !watched || !recording() {
         return Some(());
     }
     // SAFETY: copied at once; the entry is changed by this thread alone.
@@ -200,7 +242,7 @@ fn try_block_split(front: *const c_void) -> Option<()> {
         loss::count(reason::BIO_SLOT);
         return None;
     }
-    count_under_way(1);
+    count_bio(bio.dev, bio.watched, 1);
     Some(())
 }
 
@@ -250,7 +292,7 @@ fn try_block_rq_complete(ctx: &BtfTracePointContext) -> Option<()> {
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let mut bio = read::<u64>(request, offset!(request_bio))?;
-    for _ in 0..MAX_BIOS_PER_REQUEST {
+    for i in 0..MAX_BIOS_PER_REQUEST {
         if bio == 0 {
             return Some(());
         }
@@ -261,7 +303,7 @@ fn try_block_rq_complete(ctx: &BtfTracePointContext) -> Option<()> {
         }
         left -= bytes;
         let next = read::<u64>(bio as *const c_void, offset!(bio_next))?;
-        block_bio_done(bio, bytes, error, now);
+        block_bio_done(bio, bytes, error, now, u32::from(i == 0));
         bio = next;
     }
     loss::count(reason::BIO_CHAIN);
@@ -277,7 +319,7 @@ pub fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
         // Its iterator is used up by now; the size went with it. Not by way of `block_bio_done`:
         // the verifier takes no pointer for a number.
         // SAFETY: no arguments.
-        try_block_bio_done(bio as u64, 0, 0, unsafe { bpf_ktime_get_ns() });
+        try_block_bio_done(bio as u64, 0, 0, unsafe { bpf_ktime_get_ns() }, 1);
     }
     0
 }
@@ -286,26 +328,36 @@ pub fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
 /// once for each turn of the loop that calls it, which exceeds its limit of a million steps.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn block_bio_done(address: u64, bytes: u32, error: i32, now: u64) -> i32 {
-    try_block_bio_done(address, bytes, error, now);
+pub extern "C" fn block_bio_done(
+    address: u64,
+    bytes: u32,
+    error: i32,
+    now: u64,
+    first: u32,
+) -> i32 {
+    try_block_bio_done(address, bytes, error, now, first);
     0
 }
 
 /// Adds a completed bio to the sums and records it.
 #[inline(always)]
-fn try_block_bio_done(address: u64, bytes: u32, error: i32, now: u64) -> Option<()> {
+fn try_block_bio_done(address: u64, bytes: u32, error: i32, now: u64, first: u32) -> Option<()> {
     // SAFETY: copied at once; only the completion of a bio removes its entry.
     let bio = *unsafe { BLOCK_BIOS.get(address) }?;
     if BLOCK_BIOS.remove(address).is_ok() {
         count_under_way(-1);
     }
-    ship::window(now)?;
     // A bio without a request is used up by now, and tells no size any more.
     let bytes = if bio.issued_ktime_ns == 0 {
         bio.bytes
     } else {
         bytes
     };
+    neighbour::bio_done(&bio, bytes, first, now);
+    if bio.watched == 0 {
+        return Some(());
+    }
+    ship::window(now)?;
     add(&bio, bytes, error, now);
     if !recording() {
         return Some(());

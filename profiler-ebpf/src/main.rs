@@ -15,6 +15,7 @@ mod cpu_clock;
 mod kernel;
 mod loss;
 mod memory;
+mod neighbour;
 mod sampling;
 mod sched;
 mod ship;

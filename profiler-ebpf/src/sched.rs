@@ -26,7 +26,7 @@ use profiler_common::sched::{
 use profiler_common::ship::Window;
 
 use crate::kernel::{Task, constant, offset};
-use crate::{NO_WAKEUP, RECORDS, loss, memory, recording, sampling, ship, stack};
+use crate::{NO_WAKEUP, RECORDS, loss, memory, neighbour, recording, sampling, ship, stack};
 
 /// State and sums of every thread of the watched processes, by host thread id.
 #[map]
@@ -159,25 +159,45 @@ fn add_wait(tid: u32, syscall_nr: i32, task_state: u32, inside_ns: u64) {
 pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let prev = Task(ctx.arg::<*const c_void>(1));
     let next = Task(ctx.arg::<*const c_void>(2));
-    let prev_tgid = prev.tgid();
-    let next_tgid = next.tgid();
-    let prev_watched = ship::may_watch(prev_tgid);
-    let next_watched = ship::may_watch(next_tgid);
-    if !prev_watched && !next_watched {
-        return 0;
-    }
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
-    let Some(window) = ship::tracking(now) else {
-        return 0;
-    };
-    if prev_watched {
-        switched_out(&ctx, prev, prev_tgid, now, window);
-    }
-    if next_watched {
-        switched_in(next, next_tgid, prev_tgid, now, window);
+    let prev_watched = ship::may_watch(prev.tgid());
+    let next_watched = ship::may_watch(next.tgid());
+    if prev_watched || next_watched || neighbour::any_waits() {
+        try_sched_switch(ctx.as_ptr(), prev, next, prev_watched, next_watched);
     }
     0
+}
+
+/// Not inlined: its stack is larger than what the kernel gives a program without further ado
+/// (`BPF_PRIV_STACK_MIN_SIZE`), and switches of others shall not pay for that.
+#[inline(never)]
+fn try_sched_switch(
+    ctx: *mut c_void,
+    prev: Task,
+    next: Task,
+    prev_watched: bool,
+    next_watched: bool,
+) -> Option<()> {
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let window = ship::tracking(now)?;
+    let prev_tgid = prev.tgid();
+    if neighbour::any_waits() {
+        let is_own = prev_watched && ship::watches(prev_tgid);
+        neighbour::ran(prev, prev_tgid, is_own, now);
+    }
+    if prev_watched {
+        switched_out(
+            &BtfTracePointContext::new(ctx),
+            prev,
+            prev_tgid,
+            now,
+            window,
+        );
+    }
+    if next_watched {
+        switched_in(next, next.tgid(), prev_tgid, now, window);
+    }
+    Some(())
 }
 
 /// The current thread leaves the CPU.
@@ -205,6 +225,9 @@ fn switched_out(
                 memory::add_on_cpu(thread, now, window);
             }
         } else {
+            if matches!(state, STATE_WOKEN | STATE_PREEMPTED) {
+                neighbour::count_waiting(-1);
+            }
             unseen_run(thread, prev.tid(), sum_exec_ns, now, window);
         }
         (*thread).sum_exec_ns = sum_exec_ns;
@@ -223,6 +246,7 @@ fn switched_out(
         let preempted = ctx.arg::<u8>(0) != 0;
         if preempted || kernel_state == 0 {
             (*thread).state = STATE_PREEMPTED;
+            neighbour::count_waiting(1);
             (*wait).task_state = TASK_RUNNABLE;
             (*wait).syscall_nr = RUN_QUEUE;
             return None;
@@ -306,6 +330,10 @@ fn switched_in(next: Task, tgid: u32, behind_tgid: u32, now: u64, window: &Windo
             }
             // Woken, or never seen before: then it was in the run queue.
             _ => (*thread).woken_ns += waited_ns,
+        }
+        if matches!(state, STATE_WOKEN | STATE_PREEMPTED) {
+            neighbour::count_waiting(-1);
+            neighbour::waited(tgid, (*thread).since_ktime_ns, now, window);
         }
         let counts = window.holds(now);
         if counts {
@@ -424,6 +452,7 @@ fn try_sched_wakeup(task: Task, tgid: u32) -> Option<()> {
         }
         (*thread).state = STATE_WOKEN;
         (*thread).since_ktime_ns = now;
+        neighbour::count_waiting(1);
         let wait = &raw mut (*thread).wait;
         (*wait).woken_ktime_ns = now;
         if window.holds(now) {
@@ -469,6 +498,9 @@ fn try_sched_process_fork(ctx: &BtfTracePointContext, parent_tgid: u32) -> Optio
         (*thread).since_ktime_ns = now;
         (*thread).sum_exec_ns = 0;
         (*thread).work = WORK_NONE;
+        if !matches!((*thread).state, STATE_WOKEN | STATE_PREEMPTED) {
+            neighbour::count_waiting(1);
+        }
         (*thread).state = STATE_WOKEN;
     }
     record_task(child, TASK_FORKED, parent_tgid, now);

@@ -9,7 +9,9 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
+use profiler::attribute::{Leaf, Party};
 use profiler::capture::file::{self, FileError};
+use profiler::host::Reading;
 use profiler::model::Capture;
 use profiler::render::{flamegraph, json, text};
 use profiler::report::{Report, report};
@@ -172,6 +174,58 @@ fn shares_sum_to_the_busy_time_and_parts_to_their_cause() {
             assert_eq!(parts, share.total_ns, "{name}, {:?}", share.cause);
         }
     }
+}
+
+/// A capture with a hypervisor that took `stolen_ns`, and idle time that did not rise.
+fn stolen_from(name: &str, stolen_ns: u64) -> Capture {
+    let found = captures().into_iter().find(|(one, _)| one == name);
+    let (_, bytes) = found.expect("a fixture of this name");
+    let mut capture = read(&bytes).expect("a capture");
+    let meta = &mut capture.meta;
+    let before = meta.counters_start.scheduler.known().cloned();
+    let mut after = before.expect("the fixture knows its counters");
+    after.steal_ns_by_cpu[0] += stolen_ns;
+    meta.counters_end.scheduler = Reading::Known(after);
+    capture
+}
+
+#[test]
+fn stolen_time_is_the_providers_fault() {
+    let capture = stolen_from("cpu", 7_000_000_000);
+    let report = report(&capture);
+    let total: u64 = report.shares.iter().map(|share| share.total_ns).sum();
+    assert_eq!(total, report.busy_ns);
+    let mut parts = report.shares.iter().flat_map(|share| &share.parts);
+    let stolen = parts.find(|part| part.leaf == Leaf::Stolen);
+    let stolen = stolen.expect("a leaf");
+    assert!(stolen.estimated && stolen.ratio > 0.8, "{stolen:?}");
+    let sentence = &report.verdict.sentence;
+    assert!(
+        sentence.contains("your provider, not your ship"),
+        "{sentence}"
+    );
+    assert_eq!(report.ship_or_host.parts[0].party, Party::Hypervisor);
+    let parts = report.ship_or_host.parts.iter();
+    let split: u64 = parts.map(|part| part.total_ns).sum();
+    assert_eq!(split, report.ship_or_host.stalled_ns);
+}
+
+#[test]
+fn steal_that_is_not_told_is_not_none() {
+    let told = |report: &Report| {
+        report
+            .not_the_cause
+            .iter()
+            .any(|line| line == "steal (none)")
+    };
+    let none = report(&stolen_from("healthy", 0));
+    assert!(told(&none), "{:?}", none.not_the_cause);
+    assert_eq!(none.neighbours.steal.map(|steal| steal.stolen_ns), Some(0));
+    let mut capture = stolen_from("healthy", 0);
+    capture.meta.counters_end.scheduler = Reading::unknown("/proc/stat could not be read");
+    let unknown = report(&capture);
+    assert!(!told(&unknown), "{:?}", unknown.not_the_cause);
+    assert!(unknown.neighbours.steal.is_none());
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub mod block;
 pub mod cpu_clock;
 pub mod events;
 pub mod memory;
+pub mod neighbour;
 pub mod sched;
 pub mod snapshot;
 pub mod stacks;
@@ -27,6 +28,8 @@ pub struct Summaries {
     pub snapshots: Option<snapshot::SnapshotSummary>,
     /// Their datagrams; nothing if no socket was watched.
     pub udp: Option<udp::UdpSummary>,
+    /// Who else ran and wrote; nothing if the capture does not tell.
+    pub neighbours: Option<neighbour::NeighbourSummary>,
     /// CPU samples per thread.
     pub samples: Vec<(ThreadId, u64)>,
 }
@@ -41,6 +44,7 @@ pub fn aggregate(capture: &Capture) -> Summaries {
         snapshots: snapshot::summarise(capture, &threads),
         events: events::summarise(capture),
         udp: udp::summarise(capture),
+        neighbours: neighbour::summarise(capture),
         samples: cpu_clock::samples_per_thread(&capture.events),
         threads,
     }

@@ -67,14 +67,23 @@ impl EventTimes {
 /// What an estimate splits off a leaf: the leaf it belongs to, and the share.
 pub type Split = (Leaf, f64);
 
-/// Adds the events' critical paths up; nothing if too few could be followed for a verdict. `mars` are
-/// shares of mars' time on CPU, `throttled_ratio` that of the time in the run queue.
+/// What estimates split off.
+#[derive(Debug, Clone, Default)]
+pub struct Splits {
+    /// Of mars' time on CPU.
+    pub mars: Vec<Split>,
+    /// Of the time in the run queue, because of a quota.
+    pub throttled: f64,
+    /// Of what is left of both, taken by the hypervisor.
+    pub stolen: f64,
+}
+
+/// Adds the events' critical paths up; nothing if too few could be followed for a verdict.
 pub fn event_times(
     capture: &Capture,
     summaries: &Summaries,
     page_ins: &PageInRule,
-    mars: &[Split],
-    throttled_ratio: f64,
+    splits: &Splits,
 ) -> Option<(EventTimes, BTreeMap<Leaf, Part>)> {
     let events: &EventsSummary = summaries.events.as_ref()?;
     let followed = events.spans.len() as u64;
@@ -114,17 +123,17 @@ pub fn event_times(
                 times.own_computing_ns += total_ns - behind_ns;
             }
             let split: Vec<(Leaf, u64)> = match leaf {
-                Leaf::Computing => shares_of(mars_on_cpu_ns, mars),
-                Leaf::RunQueue => shares_of(total_ns, &[(Leaf::Throttled, throttled_ratio)]),
+                Leaf::Computing => shares_of(mars_on_cpu_ns, &splits.mars),
+                Leaf::RunQueue => shares_of(total_ns, &[(Leaf::Throttled, splits.throttled)]),
                 _ => Vec::new(),
             };
             let mut rest_ns = total_ns;
             for (to, ns) in split {
-                let ns = ns.min(rest_ns);
-                rest_ns -= ns;
-                add(&mut parts, to, ns);
-                if let Some(part) = parts.get_mut(&to) {
-                    part.estimated = true;
+                rest_ns -= add_estimate(&mut parts, to, ns.min(rest_ns));
+            }
+            if matches!(leaf, Leaf::Computing | Leaf::RunQueue) {
+                for (to, ns) in shares_of(rest_ns, &[(Leaf::Stolen, splits.stolen)]) {
+                    rest_ns -= add_estimate(&mut parts, to, ns.min(rest_ns));
                 }
             }
             add(&mut parts, *leaf, rest_ns);
@@ -149,6 +158,14 @@ fn add(parts: &mut BTreeMap<Leaf, Part>, leaf: Leaf, ns: u64) {
         part.total_ns += ns;
         part.waits.add_value(ns);
     }
+}
+
+fn add_estimate(parts: &mut BTreeMap<Leaf, Part>, leaf: Leaf, ns: u64) -> u64 {
+    add(parts, leaf, ns);
+    if let Some(part) = parts.get_mut(&leaf) {
+        part.estimated = true;
+    }
+    ns
 }
 
 fn keep_if_worst(worst: &mut Vec<(EventSpan, EventCost)>, span: &EventSpan, cost: EventCost) {

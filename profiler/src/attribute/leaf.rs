@@ -69,6 +69,8 @@ pub enum Leaf {
     RunQueue,
     /// Ready to run, quota used up.
     Throttled,
+    /// Kept from running by the hypervisor.
+    Stolen,
     /// Pages that had been in memory and were evicted.
     PageInAfterEviction,
     /// Pages that come back from swap.
@@ -94,7 +96,7 @@ impl Leaf {
     pub fn cause(self) -> Cause {
         match self {
             Self::LogCommit | Self::Snapshot | Self::PageIn | Self::OtherFile => Cause::Disk,
-            Self::Computing | Self::RunQueue | Self::Throttled => Cause::Cpu,
+            Self::Computing | Self::RunQueue | Self::Throttled | Self::Stolen => Cause::Cpu,
             Self::PageInAfterEviction
             | Self::SwapIn
             | Self::Reclaim
@@ -116,6 +118,7 @@ impl Leaf {
             Self::Computing => "computing",
             Self::RunQueue => "run queue",
             Self::Throttled => "throttled",
+            Self::Stolen => "stolen",
             Self::PageInAfterEviction => "page-in after eviction",
             Self::SwapIn => "swap-in",
             Self::Reclaim => "reclaim",

@@ -4,19 +4,23 @@
 //! Where not, it rests on threads: the time that king, mars and the commit worker did not idle. Either
 //! way the time is charged to the leaves of one tree of causes, every nanosecond to exactly one.
 
+pub mod blame;
 mod computing;
 mod critical;
 mod event_times;
 mod leaf;
 mod page_in;
+mod steal;
 mod syscall;
 mod verdict;
 
+pub use blame::Party;
 pub use computing::{Shares, shares_of};
 pub use critical::{CriticalPaths, EventCost, LeafCost, Phase};
 pub use event_times::{EventTimes, Times, WORST_EVENTS};
 pub use leaf::{Cause, Leaf};
 pub use page_in::PageInRule;
+pub use steal::Steal;
 pub use syscall::syscall_name;
 pub use verdict::{
     Circumstances, HEALTHY_STALL_RATIO, LONG_WAIT_NS, LONG_WAITS, MIN_EVENTS, SATURATED_RATIO,
@@ -25,14 +29,12 @@ pub use verdict::{
 
 use std::collections::BTreeMap;
 
-use profiler_common::sched::TASK_RUNNABLE;
-
 use crate::aggregate::Summaries;
 use crate::aggregate::sched::{ThreadSummary, WaitSummary};
 use crate::aggregate::snapshot::SnapshotSummary;
-use crate::model::{Capture, Event, Histogram, Meta, ThreadId};
+use crate::model::{Capture, Histogram, Meta, ThreadId};
 use crate::ship::Role;
-use event_times::{Split, event_times};
+use event_times::{Split, Splits, event_times};
 use syscall::{WaitClass, classify};
 
 /// Time of one leaf.
@@ -44,21 +46,6 @@ pub struct Part {
     pub waits: Histogram,
     /// Whether it was split off by an estimate.
     pub estimated: bool,
-}
-
-/// Who a ship's thread waited behind for a CPU.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Behind {
-    /// Process; 0 is the idle task: the CPU was free, so the thread was throttled or just woken.
-    pub tgid: u32,
-    /// Name of the thread.
-    pub comm: String,
-    /// Whether it belongs to the ship itself.
-    pub own: bool,
-    /// Whether it is this profiler.
-    pub profiler: bool,
-    /// Time of the recorded waits that ended behind it.
-    pub total_ns: u64,
 }
 
 /// The time of king, mars and commit worker, by cause.
@@ -78,10 +65,12 @@ pub struct Attribution {
     pub worst_on_cpu_ratio: f64,
     /// The rule by which page-ins were charged, and what it saw.
     pub page_ins: PageInRule,
-    /// Who was ahead in the run queue, most first.
-    pub behind: Vec<Behind>,
+    /// What the hypervisor took; nothing if the kernel does not say.
+    pub steal: Option<Steal>,
     /// Time that threads of king, mars and commit workers were held back by a quota, an estimate.
     pub throttled_ns: u64,
+    /// Time that they were in the run queue otherwise.
+    pub run_queue_ns: u64,
     /// The events whose time all of this is; nothing if it is that of threads.
     pub events: Option<EventTimes>,
 }
@@ -115,6 +104,11 @@ impl Attribution {
             Some(_) => self.own_computing_ns() > self.busy_ns() / 2,
             None => self.is_saturated(),
         }
+    }
+
+    /// Share of the time on CPU or waiting for one that the hypervisor took.
+    fn stolen_ratio(&self) -> f64 {
+        self.steal.map_or(0.0, |steal| steal.charged_ratio())
     }
 
     /// Computing that is the ship's work. Of events, their own: waiting for others' is a stall.
@@ -159,6 +153,7 @@ pub fn attribute_by(capture: &Capture, summaries: &Summaries, upkeep: &Shares) -
     let page_ins = PageInRule::of(&capture.meta);
     let mut attribution = Attribution {
         page_ins,
+        steal: Steal::of(&capture.meta),
         ..Attribution::default()
     };
     let threads: Vec<&ThreadSummary> = summaries
@@ -181,15 +176,16 @@ pub fn attribute_by(capture: &Capture, summaries: &Summaries, upkeep: &Shares) -
         .values()
         .map(|(stalled_ns, wall_ns)| ratio(*stalled_ns, *wall_ns))
         .fold(0.0, f64::max);
-    attribution.behind = behind(capture);
     attribution.throttled_ns = attribution.leaf_ns(Leaf::Throttled);
-    let mars = mars_splits(&summaries.threads, upkeep);
+    attribution.run_queue_ns = attribution.leaf_ns(Leaf::RunQueue);
     let run_queue_ns: u64 = summaries.threads.iter().map(|t| t.run_queue_ns).sum();
-    let throttled_ratio = ratio(throttled.values().sum(), run_queue_ns).min(1.0);
+    let splits = Splits {
+        mars: mars_splits(&summaries.threads, upkeep),
+        throttled: ratio(throttled.values().sum(), run_queue_ns).min(1.0),
+        stolen: attribution.stolen_ratio(),
+    };
     let page_ins = attribution.page_ins;
-    if let Some((events, parts)) =
-        event_times(capture, summaries, &page_ins, &mars, throttled_ratio)
-    {
+    if let Some((events, parts)) = event_times(capture, summaries, &page_ins, &splits) {
         attribution.wall_ns = events.all.total_ns;
         attribution.idle_ns = 0;
         attribution.parts = parts;
@@ -234,16 +230,21 @@ impl Attribution {
             self.add(Leaf::Snapshot, ns, None);
             upkeep_ns += ns;
         }
-        self.add(Leaf::Computing, thread.on_cpu_ns - upkeep_ns, None);
+        let (computing_ns, queued_ns) = (
+            thread.on_cpu_ns - upkeep_ns,
+            thread.run_queue_ns - throttled_ns,
+        );
+        let stolen = self.stolen_ratio();
+        let stolen_of = |ns: u64| ((ns as f64 * stolen) as u64).min(ns);
+        let (of_computing_ns, of_queued_ns) = (stolen_of(computing_ns), stolen_of(queued_ns));
+        self.add(Leaf::Computing, computing_ns - of_computing_ns, None);
         self.add(
             Leaf::RunQueue,
-            thread.run_queue_ns - throttled_ns,
+            queued_ns - of_queued_ns,
             Some(&thread.run_queue),
         );
-        if throttled_ns > 0 {
-            self.add(Leaf::Throttled, throttled_ns, None);
-            self.parts.entry(Leaf::Throttled).or_default().estimated = true;
-        }
+        self.add_estimate(Leaf::Throttled, throttled_ns);
+        self.add_estimate(Leaf::Stolen, of_computing_ns + of_queued_ns);
         self.add(Leaf::Unexplained, thread.unexplained_ns, None);
         for wait in &thread.waits {
             match class(&capture.meta, thread.role, wait) {
@@ -263,7 +264,7 @@ impl Attribution {
         self.worst_on_cpu_ratio = self
             .worst_on_cpu_ratio
             .max(ratio(thread.on_cpu_ns, capture.meta.clocks.duration_ns()));
-        thread.accounted_ns() - idle_ns - (thread.on_cpu_ns - upkeep_ns)
+        thread.accounted_ns() - idle_ns - (computing_ns - of_computing_ns)
     }
 
     /// Charges what of a thread's time on CPU was upkeep of memory: what the kernel made it do, by
@@ -280,11 +281,17 @@ impl Attribution {
         let rest_ns = thread.on_cpu_ns - upkeep_ns;
         for (leaf, share) in shares.into_iter().flatten() {
             let ns = ((rest_ns as f64 * share) as u64).min(thread.on_cpu_ns - upkeep_ns);
-            self.add(*leaf, ns, None);
-            self.parts.entry(*leaf).or_default().estimated = true;
+            self.add_estimate(*leaf, ns);
             upkeep_ns += ns;
         }
         upkeep_ns
+    }
+
+    fn add_estimate(&mut self, leaf: Leaf, ns: u64) {
+        if ns > 0 {
+            self.add(leaf, ns, None);
+            self.parts.entry(leaf).or_default().estimated = true;
+        }
     }
 
     fn add(&mut self, leaf: Leaf, ns: u64, waits: Option<&Histogram>) {
@@ -342,38 +349,6 @@ pub fn throttled_by_kernel_ns(meta: &Meta) -> Option<u64> {
         Some(after.throttled_ns.saturating_sub(before.throttled_ns))
     });
     throttled.max()
-}
-
-/// Who ran before the ship's threads got their CPU, from the recorded waits.
-fn behind(capture: &Capture) -> Vec<Behind> {
-    let mut own = capture.meta.ship.tgids();
-    own.extend(&capture.meta.followed_tgids);
-    let mut by_task: BTreeMap<(u32, &str), u64> = BTreeMap::new();
-    for event in &capture.events {
-        let Event::Wait(wait) = event else { continue };
-        let from = match (wait.woken_ktime_ns, wait.task_state) {
-            (Some(woken), _) => woken,
-            (None, TASK_RUNNABLE) => wait.start_ktime_ns,
-            _ => continue,
-        };
-        let from = from.max(capture.meta.clocks.start_ktime_ns);
-        let total_ns = by_task
-            .entry((wait.behind.0.tgid, &wait.behind.1))
-            .or_default();
-        *total_ns = total_ns.saturating_add(wait.end_ktime_ns.saturating_sub(from));
-    }
-    let mut behind: Vec<Behind> = by_task
-        .into_iter()
-        .map(|((tgid, comm), total_ns)| Behind {
-            tgid,
-            comm: comm.to_owned(),
-            own: own.contains(&tgid),
-            profiler: capture.meta.own_tgid == tgid,
-            total_ns,
-        })
-        .collect();
-    behind.sort_by_key(|b| (std::cmp::Reverse(b.total_ns), b.tgid, b.comm.clone()));
-    behind
 }
 
 /// `part / whole`, 0 of nothing.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
 use profiler_common::block::{BlockKey, BlockTotals};
+use profiler_common::neighbour::{AheadKey, AheadTotals, DeviceTotals, IoKey, IoTotals};
 use profiler_common::sched::{Thread, WaitKey, Waits};
 use profiler_common::snapshot::SnapshotTotals;
 use profiler_common::udp::{UdpKey, UdpTotals};
@@ -17,7 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::decode::{decode, order};
 use super::validate::validate;
-use crate::model::{Capture, Event, Meta, Symbols, Totals};
+use crate::model::{Capture, Event, Meta, NeighbourTotals, Symbols, Totals};
 
 const MAGIC: &[u8; 8] = b"profile\0";
 /// Version of the format. Raised by every change that an older reader would misread.
@@ -32,10 +33,15 @@ const WAITS: &str = "waits";
 const BLOCK: &str = "block";
 const UDP: &str = "udp";
 const SNAPSHOT: &str = "snapshot";
+const AHEAD: &str = "ahead";
+const DEVICES: &str = "devices";
+const IO: &str = "io";
 const SYMBOLS: &str = "symbols";
 const END: &str = "end";
 /// All that are read.
-const SECTIONS: [&str; 8] = [META, RECORDS, THREADS, WAITS, BLOCK, UDP, SNAPSHOT, SYMBOLS];
+const SECTIONS: [&str; 11] = [
+    META, RECORDS, THREADS, WAITS, BLOCK, UDP, SNAPSHOT, AHEAD, DEVICES, IO, SYMBOLS,
+];
 
 /// Why a file is no capture that can be read.
 #[derive(Debug, Error)]
@@ -146,6 +152,9 @@ pub fn write(
     section(to, BLOCK, &pairs(&totals.block))?;
     section(to, UDP, &pairs(&totals.udp))?;
     section(to, SNAPSHOT, &pairs(&totals.snapshots))?;
+    section(to, AHEAD, &pairs(&totals.neighbours.ahead))?;
+    section(to, DEVICES, &pairs(&totals.neighbours.devices))?;
+    section(to, IO, &pairs(&totals.neighbours.io))?;
     section(to, SYMBOLS, &json(SYMBOLS, symbols)?)?;
     section(to, END, &[])
 }
@@ -174,6 +183,8 @@ pub fn read(from: &mut impl Read) -> Result<Capture, FileError> {
                 reason: "it is missing".to_owned(),
             })
     };
+    // Captures from before these were kept have none; that they were not measured is in `meta`.
+    let may = |name: &'static str| sections.get(name).map_or(&[][..], Vec::as_slice);
     let mut meta: Meta = from_json(META, bytes(META)?)?;
     let recording = Recording {
         bytes: bytes(RECORDS)?.to_vec(),
@@ -190,6 +201,11 @@ pub fn read(from: &mut impl Read) -> Result<Capture, FileError> {
             block: from_pairs::<BlockKey, BlockTotals>(BLOCK, bytes(BLOCK)?)?,
             udp: from_pairs::<UdpKey, UdpTotals>(UDP, bytes(UDP)?)?,
             snapshots: from_pairs::<u32, SnapshotTotals>(SNAPSHOT, bytes(SNAPSHOT)?)?,
+            neighbours: NeighbourTotals {
+                ahead: from_pairs::<AheadKey, AheadTotals>(AHEAD, may(AHEAD))?,
+                devices: from_pairs::<u32, DeviceTotals>(DEVICES, may(DEVICES))?,
+                io: from_pairs::<IoKey, IoTotals>(IO, may(IO))?,
+            },
         },
         symbols: from_json(SYMBOLS, bytes(SYMBOLS)?)?,
     };

@@ -43,6 +43,7 @@ pub fn resolve(btf: &Btf) -> Result<Offsets, MissingField> {
         task_state,
         task_stack: need("task_struct", "stack")?,
         task_comm: need("task_struct", "comm")?,
+        task_flags: need("task_struct", "flags")?,
         task_sum_exec: need("task_struct", "se.sum_exec_runtime")?,
         regs_syscall,
         regs_bytes: btf.size_of("pt_regs").ok_or(MissingField {
@@ -63,7 +64,7 @@ pub fn resolve(btf: &Btf) -> Result<Offsets, MissingField> {
         bio_size: need("bio", "bi_iter.bi_size")?,
         bio_private: need("bio", "bi_private")?,
         bio_bdev: may("bio", "bi_bdev"),
-        bdev_dev: may("block_device", "bd_dev"),
+        bdev_disk: may("block_device", "bd_disk"),
         bio_disk: may("bio", "bi_disk"),
         disk_major: need("gendisk", "major")?,
         disk_first_minor: need("gendisk", "first_minor")?,

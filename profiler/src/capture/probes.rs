@@ -12,6 +12,7 @@ use aya::{Ebpf, EbpfLoader, Endianness, Pod, VerifierLogLevel};
 use profiler_common::block::{BlockKey, BlockTotals};
 use profiler_common::loss;
 use profiler_common::memory::Functions;
+use profiler_common::neighbour::DeviceTotals;
 use profiler_common::offsets::Offsets;
 use profiler_common::sampling::PendingStack;
 use profiler_common::sched::{Thread, WaitKey, Waits};
@@ -23,7 +24,7 @@ use super::btf::{Btf, BtfError};
 use super::kallsyms;
 use super::offsets::{self, MissingField};
 use super::sampling;
-use crate::model::{ProbeStatus, ProgramCost, Totals};
+use crate::model::{NeighbourTotals, ProbeStatus, ProgramCost, Totals};
 
 /// Where the kernel shows its BTF.
 pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
@@ -418,6 +419,18 @@ impl Probes {
             .map_err(|e| map_error("UDP_SOCKETS", e))
     }
 
+    /// Follows everybody's I/O on a device, to tell whose was ahead of the ship's.
+    ///
+    /// # Errors
+    /// If the kernel refuses the map update.
+    pub fn watch_device(&mut self, major: u32, minor: u32) -> Result<(), ProbeError> {
+        let mut devices: HashMap<_, u32, DeviceTotals> = self.map_mut("NEIGHBOUR_DEVICES")?;
+        let zero: DeviceTotals = zerocopy::FromZeros::new_zeroed();
+        devices
+            .insert(major << 20 | minor, zero, 0)
+            .map_err(|e| map_error("NEIGHBOUR_DEVICES", e))
+    }
+
     /// Opens or closes the capture's window.
     ///
     /// # Errors
@@ -518,6 +531,11 @@ impl Probes {
             block: entries(&self.ebpf, "BLOCK_TOTALS")?,
             udp: entries(&self.ebpf, "UDP_SOCKETS")?,
             snapshots: entries(&self.ebpf, "SNAPSHOTS")?,
+            neighbours: NeighbourTotals {
+                ahead: entries(&self.ebpf, "NEIGHBOUR_AHEAD")?,
+                devices: entries(&self.ebpf, "NEIGHBOUR_DEVICES")?,
+                io: entries(&self.ebpf, "NEIGHBOUR_IO")?,
+            },
         };
         // The kernel's order is that of its hash; ours must not depend on it.
         totals.threads.sort_by_key(|(tid, _)| *tid);
@@ -529,6 +547,12 @@ impl Probes {
             .sort_by_key(|(key, _)| (key.tgid, key.tid, key.dev, key.op));
         totals.udp.sort_by_key(|(key, _)| (key.netns, key.port));
         totals.snapshots.sort_by_key(|(tgid, _)| *tgid);
+        let neighbours = &mut totals.neighbours;
+        neighbours
+            .ahead
+            .sort_by_key(|(key, _)| (key.waiter_tgid, key.tgid));
+        neighbours.devices.sort_by_key(|(dev, _)| *dev);
+        neighbours.io.sort_by_key(|(key, _)| (key.dev, key.tgid));
         Ok(totals)
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::file::FileError;
-use crate::model::{Capture, Event, Meta, Totals, sum};
+use crate::model::{Capture, Event, Meta, NeighbourTotals, Totals, sum};
 
 /// Longest window: well above the longest that can be asked for (an hour).
 const MAX_WINDOW_NS: u64 = 1 << 43;
@@ -45,10 +45,13 @@ pub fn validate(capture: &mut Capture) -> Result<(), FileError> {
 /// Lists that are gone through for each other.
 fn lists(meta: &Meta) -> Result<(), FileError> {
     let threads = [&meta.thread_states, &meta.thread_states_start];
+    let neighbours = meta.neighbours.known();
     let mappings = meta.mappings.values().map(|mappings| mappings.joined.len());
     let lengths = [
         meta.followed_tgids.len(),
         meta.probes.len(),
+        neighbours.map_or(0, |n| n.ships.known().map_or(0, Vec::len)),
+        neighbours.map_or(0, |n| n.processes.len()),
         meta.mappings.len(),
         meta.counters_start.threads.len(),
         meta.counters_end.threads.len(),
@@ -110,7 +113,42 @@ fn totals(totals: &Totals, window_ns: u64) -> Result<(), FileError> {
         "snapshot",
         ascending(totals.snapshots.iter().map(|(tgid, _)| *tgid)),
     )?;
-    ranges(totals)
+    ranges(totals)?;
+    neighbours(&totals.neighbours)
+}
+
+fn neighbours(totals: &NeighbourTotals) -> Result<(), FileError> {
+    let sums = |values: &[u64]| values.iter().all(|value| *value <= MAX_SUM);
+    let few = |length: usize| length <= MAX_ENTRIES;
+    let ahead = &totals.ahead;
+    let keys = ahead.iter().map(|(key, _)| (key.waiter_tgid, key.tgid));
+    require(
+        "ahead",
+        few(ahead.len())
+            && ascending(keys)
+            && ahead.iter().all(|(_, a)| sums(&[a.total_ns, a.runs])),
+    )?;
+    let devices = &totals.devices;
+    require(
+        "devices",
+        few(devices.len())
+            && ascending(devices.iter().map(|(dev, _)| *dev))
+            && devices.iter().all(|(_, d)| {
+                // What was behind others is a part.
+                sums(&[d.queue_ns, d.device_ns])
+                    && d.queue_behind_ns <= d.queue_ns
+                    && d.device_behind_ns <= d.device_ns
+            }),
+    )?;
+    let io = &totals.io;
+    require(
+        "io",
+        few(io.len())
+            && ascending(io.iter().map(|(key, _)| (key.dev, key.tgid)))
+            && io
+                .iter()
+                .all(|(_, io)| sums(&[io.count, io.bytes, io.device_ns])),
+    )
 }
 
 fn ranges(totals: &Totals) -> Result<(), FileError> {

@@ -2,7 +2,6 @@
 
 use super::{Answer, Assessment, DISK_LEAVES, Entry, Gain, Restart, Risk, Situation, shell_quote};
 use crate::attribute::Cause;
-use crate::host::block::Backing;
 use crate::host::cgroup::{IoLimit, Version};
 use crate::model::Meta;
 use crate::report::units::duration;
@@ -31,10 +30,7 @@ pub const ENTRY: Entry = Entry {
 /// The limits on the disks that the pier lies on.
 pub fn limits(meta: &Meta) -> Option<Vec<&IoLimit>> {
     let limits = meta.host.cgroup.io_limits.known()?;
-    let devices: &[_] = match &meta.host.storage.backing {
-        Backing::Devices(devices) => devices,
-        _ => &[],
-    };
+    let devices = meta.host.storage.backing.devices();
     let numbers = devices.iter().map(|device| (device.major, device.minor));
     let disks: Vec<(u32, u32)> = numbers.collect();
     Some(

@@ -7,6 +7,7 @@
 mod bbr;
 mod cpu_quota;
 mod disk_class;
+mod fewer_ships;
 mod io_limit;
 mod io_scheduler;
 mod max_map_count;
@@ -19,6 +20,7 @@ mod swappiness;
 mod tests;
 
 pub use cpu_quota::limit_that_throttled;
+pub use io_limit::limits;
 use serde::Serialize;
 
 use crate::aggregate::Summaries;
@@ -213,6 +215,7 @@ pub const ENTRIES: &[Entry] = &[
     bbr::ENTRY,
     cpu_quota::ENTRY,
     disk_class::ENTRY,
+    fewer_ships::ENTRY,
     io_limit::ENTRY,
     io_scheduler::ENTRY,
     max_map_count::ENTRY,

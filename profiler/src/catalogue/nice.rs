@@ -1,7 +1,8 @@
 //! A better place in the run queue.
 
 use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation};
-use crate::attribute::{Cause, Leaf, ratio};
+use crate::aggregate::neighbour::Neighbour;
+use crate::attribute::{Cause, Leaf, blame, ratio};
 use crate::model::sum;
 use crate::report::units::{duration, percent};
 
@@ -64,22 +65,27 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         );
         return without(Answer::NoEvidence, waited);
     }
-    let recorded = sum(attribution.behind.iter().map(|b| b.total_ns));
-    let others: Vec<_> = attribution
-        .behind
+    let Some(neighbours) = situation.summaries.neighbours.as_ref() else {
+        let reason = format!(
+            "{} in the run queue, but behind whom was not measured",
+            duration(run_queue_ns)
+        );
+        return without(Answer::CannotTell, reason);
+    };
+    // A nice value acts on other processes and ships, not on the kernel, nor among its own threads.
+    let parts = blame::run_queue(attribution, Some(neighbours));
+    let of_others = parts
         .iter()
-        .filter(|b| !b.own && !b.profiler && b.tgid != 0)
-        .collect();
-    let behind_others = ratio(sum(others.iter().map(|b| b.total_ns)), recorded);
-    let Some(first) = others.first().filter(|_| behind_others > 0.0) else {
+        .filter(|part| part.neighbour.is_some_and(Neighbour::is_other));
+    let others_ns = sum(of_others.map(|part| part.ns));
+    let Some((first, _)) = blame::heaviest(&parts, Neighbour::is_other) else {
         let reason = format!(
             "{} in the run queue, but behind nobody else",
             duration(run_queue_ns)
         );
         return without(Answer::NoEvidence, reason);
     };
-    let waited_ns = run_queue_ns as f64 * behind_others;
-    let high_ns = waited_ns * (1.0 - WEIGHT_NICE_0 / WEIGHT_PROPOSED);
+    let high_ns = others_ns as f64 * (1.0 - WEIGHT_NICE_0 / WEIGHT_PROPOSED);
     let tids = meta
         .ship
         .tgids()
@@ -90,11 +96,10 @@ fn assess(situation: &Situation<'_>) -> Assessment {
     let renice =
         |value: i64| format!("for t in {tids}; do renice -n {value} -p \"${{t##*/}}\"; done");
     let mut reason = format!(
-        "{} in the run queue, {} of it behind other processes, first {} (pid {})",
+        "{} in the run queue, {} of it behind other processes, first {}",
         duration(run_queue_ns),
-        percent(behind_others),
-        first.comm,
-        first.tgid
+        percent(ratio(others_ns, run_queue_ns)),
+        first.short()
     );
     if meta
         .host

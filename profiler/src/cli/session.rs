@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use profiler_common::neighbour::{FORGOTTEN, MAX_DEVICES};
 use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,12 +16,13 @@ use crate::capture::probes::{ProbeError, ProbeOptions, Probes};
 use crate::capture::symbols::Executables;
 use crate::host::counters::{counters, now_ktime_ns};
 use crate::host::memory::{self, Mappings, RangeUse};
+use crate::host::neighbours::{self, NeighbourFacts, OtherShip};
 use crate::host::process::Process;
 use crate::host::{Reading, Roots, host_facts};
 use crate::model::{
     Clocks, EndReason, Losses, Meta, NS_PER_S, OwnUse, ProgramCost, Symbols, ThreadState, Totals,
 };
-use crate::ship::{MarsConfig, Ship, loom};
+use crate::ship::{self, MarsConfig, Ship, loom};
 
 /// How often the ring buffer is emptied. It never wakes us: that would cost a context switch a
 /// record.
@@ -35,6 +37,9 @@ const COST_WINDOW: Duration = Duration::from_secs(2);
 const LEAD: Duration = Duration::from_millis(20);
 /// How long a program that began inside the window may still run after its end.
 const SETTLE: Duration = Duration::from_millis(5);
+
+/// How many neighbours are looked up, for CPU and for disk.
+const MAX_NEIGHBOURS: usize = 32;
 
 /// What to capture.
 #[derive(Debug, Clone)]
@@ -173,6 +178,8 @@ pub fn run(
     for tgid in ship.tgids() {
         open_code(roots, &mut executables, tgid);
     }
+    // With all rights: whose a pier is, its open files tell.
+    let other_ships = other_ships(roots, &ship);
     let tids: Vec<u32> = ship
         .tgids()
         .iter()
@@ -193,6 +200,7 @@ pub fn run(
         options,
         probes,
         executables,
+        other_ships,
         mappings_start: BTreeMap::new(),
         interrupt,
         terminate,
@@ -225,6 +233,7 @@ struct Session<'a> {
     options: &'a CaptureOptions,
     probes: Probes,
     executables: Executables,
+    other_ships: Reading<Vec<OtherShip>>,
     mappings_start: BTreeMap<u32, Mappings>,
     interrupt: Signal,
     terminate: Signal,
@@ -239,6 +248,9 @@ impl Session<'_> {
         tokio::time::sleep(WARM_UP).await;
         let targets = self.ship.targets();
         let host = host_facts(self.roots, &targets);
+        for device in host.storage.backing.devices().iter().take(MAX_DEVICES) {
+            self.probes.watch_device(device.major, device.minor)?;
+        }
         let start_ktime_ns = now_ktime_ns() + LEAD.as_nanos() as u64;
         self.probes.set_window(start_ktime_ns, u64::MAX)?;
         until(start_ktime_ns).await;
@@ -273,6 +285,7 @@ impl Session<'_> {
         let tgids = self.ship.tgids();
         let mappings = self.mappings(&tgids, &followed_tgids);
         let thread_states = thread_states(self.roots, tgids.iter().chain(&followed_tgids));
+        let neighbours = self.neighbours(&totals, &followed_tgids);
         let meta = Meta {
             profiler_version: env!("CARGO_PKG_VERSION").to_owned(),
             architecture: std::env::consts::ARCH.to_owned(),
@@ -297,6 +310,7 @@ impl Session<'_> {
             loom_end,
             mappings,
             loom_use: loom_use(self.roots, &self.ship),
+            neighbours: Reading::Known(neighbours),
             losses,
             program_costs,
             cost_measured_ns,
@@ -384,6 +398,30 @@ impl Session<'_> {
         known
     }
 
+    /// Who ran and wrote beside the ship. A ship that began meanwhile is one too.
+    fn neighbours(&self, totals: &Totals, followed: &[u32]) -> NeighbourFacts {
+        let mut ships = self.other_ships.clone();
+        if let (Reading::Known(ships), Reading::Known(now)) =
+            (&mut ships, other_ships(self.roots, &self.ship))
+        {
+            let new = |ship: &OtherShip| {
+                let known = ships.iter().flat_map(|ship| &ship.tgids);
+                let mut known = known.chain(followed);
+                !known.any(|tgid| ship.tgids.contains(tgid))
+            };
+            let new: Vec<OtherShip> = now.into_iter().filter(new).collect();
+            ships.extend(new);
+        }
+        let heaviest = totals.neighbours.heaviest(MAX_NEIGHBOURS);
+        let others = heaviest
+            .into_iter()
+            .filter(|tgid| *tgid != 0 && *tgid != FORGOTTEN && !self.ship.tgids().contains(tgid));
+        NeighbourFacts {
+            ships,
+            processes: neighbours::identify(self.roots, others),
+        }
+    }
+
     /// Processes that the ship forked meanwhile: a mars that was started again.
     fn followed(&self) -> Result<Vec<u32>, ProbeError> {
         let watched = self.probes.watched_processes()?;
@@ -402,6 +440,23 @@ fn diagnostics(probes: &mut Probes) -> Option<aya_log::EbpfLogger<&'static dyn l
     aya_log::EbpfLogger::init(probes.ebpf_mut())
         .inspect_err(|error| log::warn!("the eBPF programs' diagnostics cannot be read: {error}"))
         .ok()
+}
+
+/// The other ships of this host.
+fn other_ships(roots: &Roots, ship: &Ship) -> Reading<Vec<OtherShip>> {
+    match ship::ships(roots) {
+        Ok(ships) => Reading::Known(
+            ships
+                .iter()
+                .filter(|other| other.king.tgid != ship.king.tgid)
+                .map(|other| OtherShip {
+                    label: other.label(),
+                    tgids: other.tgids(),
+                })
+                .collect(),
+        ),
+        Err(error) => Reading::unknown(error.to_string()),
+    }
 }
 
 /// Opens the code of a process, which stacks are named by.

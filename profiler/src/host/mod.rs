@@ -11,6 +11,7 @@ mod facts;
 pub mod filesystem;
 pub mod kernel;
 pub mod memory;
+pub mod neighbours;
 pub mod net;
 pub mod process;
 mod reading;

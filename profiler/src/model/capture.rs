@@ -1,9 +1,11 @@
 //! A capture: what `drain` saw, with the host's facts, the clocks and the losses.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use profiler_common::block::{BlockKey, BlockTotals};
 use profiler_common::loss;
+use profiler_common::neighbour::{AheadKey, AheadTotals, DeviceTotals, IoKey, IoTotals};
 use profiler_common::sched::{Thread, WaitKey, Waits};
 use profiler_common::snapshot::SnapshotTotals;
 use profiler_common::udp::{UdpKey, UdpTotals};
@@ -12,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{Event, Symbols};
 use crate::host::counters::KernelCounters;
 use crate::host::memory::{Mappings, RangeUse};
+use crate::host::neighbours::NeighbourFacts;
 use crate::host::{HostFacts, Reading};
 use crate::ship::Ship;
 use crate::ship::loom::LoomAnswer;
@@ -73,6 +76,9 @@ pub struct Meta {
     pub mappings: BTreeMap<u32, Mappings>,
     /// What part of the loom was in memory when the window closed.
     pub loom_use: Reading<RangeUse>,
+    /// Who the neighbours are that used CPU and disk beside the ship.
+    #[serde(default = "NeighbourFacts::not_kept")]
+    pub neighbours: Reading<NeighbourFacts>,
     /// What could not be kept.
     pub losses: Losses,
     /// What the programs cost.
@@ -221,4 +227,39 @@ pub struct Totals {
     pub udp: Vec<(UdpKey, UdpTotals)>,
     /// Snapshots by process.
     pub snapshots: Vec<(u32, SnapshotTotals)>,
+    /// What neighbours did; empty in a sampler's window.
+    pub neighbours: NeighbourTotals,
+}
+
+impl NeighbourTotals {
+    /// Processes of the `most` largest sums of each kind.
+    pub fn heaviest(&self, most: usize) -> BTreeSet<u32> {
+        let mut ahead: BTreeMap<u32, u64> = BTreeMap::new();
+        for (key, totals) in &self.ahead {
+            let of = ahead.entry(key.tgid).or_default();
+            *of = of.saturating_add(totals.total_ns);
+        }
+        let mut io: BTreeMap<u32, u64> = BTreeMap::new();
+        for (key, totals) in &self.io {
+            let of = io.entry(key.tgid).or_default();
+            *of = of.saturating_add(totals.device_ns);
+        }
+        let heaviest = |sums: BTreeMap<u32, u64>| {
+            let mut sums: Vec<(u32, u64)> = sums.into_iter().collect();
+            sums.sort_by_key(|(tgid, ns)| (Reverse(*ns), *tgid));
+            sums.into_iter().take(most).map(|(tgid, _)| tgid)
+        };
+        heaviest(ahead).chain(heaviest(io)).collect()
+    }
+}
+
+/// Who else used the CPUs that the ship waited for, and the devices of its pier.
+#[derive(Debug, Default, Clone)]
+pub struct NeighbourTotals {
+    /// What ran while threads of the ship waited for a CPU.
+    pub ahead: Vec<(AheadKey, AheadTotals)>,
+    /// Devices of the pier, by number.
+    pub devices: Vec<(u32, DeviceTotals)>,
+    /// Their I/O by process, the ship's included.
+    pub io: Vec<(IoKey, IoTotals)>,
 }

@@ -13,7 +13,8 @@ mod window;
 mod window_sum;
 
 pub use capture::{
-    Capture, Clocks, EndReason, Losses, Meta, OwnUse, ProbeStatus, ProgramCost, ThreadState, Totals,
+    Capture, Clocks, EndReason, Losses, Meta, NeighbourTotals, OwnUse, ProbeStatus, ProgramCost,
+    ThreadState, Totals,
 };
 pub use event::{
     BioDoneEvent, BioEvent, Call, Event, FaultEvent, SampleEvent, SampledStack, SnapshotEvent,

@@ -9,11 +9,13 @@ use crate::catalogue::{Answer, Gain};
 use crate::model::{EndReason, sum};
 use crate::recommend::Fix;
 use crate::report::units::{bytes, count, duration, percent, percent_range};
-use crate::report::{Check, EventTimesLine, PartShare, Report, Severity, ThreadBudget};
+use crate::report::{Check, DISK_BYTES, EventTimesLine, PartShare, Report, Severity, ThreadBudget};
 use crate::ship::Role;
 
 /// Most threads beside the commit workers that are shown.
 const MAX_THREADS: usize = 8;
+/// Smallest share of the stalls that is shown as somebody's.
+const MIN_PARTY: f64 = 0.01;
 /// Where the evidence of a part begins.
 const EVIDENCE: usize = 50;
 
@@ -33,6 +35,7 @@ pub fn render(report: &Report) -> String {
         }
     }
     shares(&mut page, report);
+    ship_or_host(&mut page, report);
     findings(&mut page, report);
     if !report.not_the_cause.is_empty() {
         page.blank();
@@ -150,6 +153,28 @@ fn part_line(page: &mut Page, part: &PartShare) {
         "",
     );
     page.hanging(&start, EVIDENCE, &part.evidence);
+}
+
+/// Whom the stalls are due to, where they matter.
+fn ship_or_host(page: &mut Page, report: &Report) {
+    if report.verdict.kind != VerdictKind::Stalled {
+        return;
+    }
+    let split = &report.ship_or_host;
+    let parts = split.parts.iter().filter(|part| part.ratio >= MIN_PARTY);
+    let parts: Vec<String> = parts
+        .map(|part| {
+            let share = percent_range(part.ratio, part.ratio);
+            let name = part.party.name();
+            match &part.heaviest {
+                Some(one) => format!("{name} {share}: {}", one.words()),
+                None => format!("{name} {share}"),
+            }
+        })
+        .collect();
+    if !parts.is_empty() {
+        page.wrapped("SHIP OR HOST  ", &parts.join(" · "));
+    }
 }
 
 fn findings(page: &mut Page, report: &Report) {
@@ -333,6 +358,10 @@ fn check(check: &Check) -> Option<String> {
     // in the table.
     let aside = check.others_included || check.what == crate::report::THROTTLED_TIME;
     if aside || check.kernels == 0 && check.ours == 0 {
+        return None;
+    }
+    // About everybody and not the ship: only where it does not hold.
+    if check.what == DISK_BYTES && check.ours.abs_diff(check.kernels) <= check.kernels / 50 {
         return None;
     }
     let mut text = String::new();

@@ -7,6 +7,7 @@ use profiler_common::sched::TASK_INTERRUPTIBLE;
 
 use super::checks::checks;
 use super::findings::findings;
+use super::host::{neighbours, ship_or_host};
 use super::sentence;
 use super::{
     BlockLine, BlockedLine, CauseShare, EventsLine, Loss, OwnCost, PartShare, ProgramLine, Report,
@@ -17,7 +18,6 @@ use crate::attribute::{
     Attribution, Cause, Circumstances, VerdictKind, attribute, judge, ratio, syscall_name,
 };
 use crate::catalogue::Situation;
-use crate::host::block::Backing;
 use crate::model::{Capture, Losses, Meta, sum};
 use crate::recommend::recommend;
 use crate::ship::loom::LoomAnswer;
@@ -86,6 +86,8 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
             .iter()
             .map(|t| thread_budget(t, summaries, capture))
             .collect(),
+        ship_or_host: ship_or_host(attribution, summaries, meta),
+        neighbours: neighbours(attribution, summaries, meta),
         block_io: summaries
             .block
             .iter()
@@ -205,6 +207,11 @@ fn incomplete(meta: &Meta) -> Vec<String> {
 
 fn shares(attribution: &Attribution, summaries: &Summaries, meta: &Meta) -> Vec<CauseShare> {
     let busy_ns = attribution.busy_ns();
+    let evidence = sentence::Evidence {
+        meta,
+        summaries,
+        attribution,
+    };
     Cause::ALL
         .into_iter()
         .map(|cause| {
@@ -223,7 +230,7 @@ fn shares(attribution: &Attribution, summaries: &Summaries, meta: &Meta) -> Vec<
                     waits: part.waits.count(),
                     p50_ns: part.waits.quantile(500),
                     p95_ns: part.waits.quantile(950),
-                    evidence: sentence::evidence(*leaf, attribution, summaries, meta),
+                    evidence: sentence::evidence(*leaf, &evidence),
                 })
                 .collect();
             parts.sort_by_key(|part| (Reverse(part.total_ns), part.leaf));
@@ -301,10 +308,7 @@ fn block_line(block: &crate::aggregate::block::BlockSummary, meta: &Meta) -> Blo
 /// Name of a device of the pier, or its numbers.
 pub fn device_name(meta: &Meta, dev: u32) -> String {
     let (major, minor) = (dev >> 20, dev & 0xf_ffff);
-    let devices: &[_] = match &meta.host.storage.backing {
-        Backing::Devices(devices) => devices,
-        _ => &[],
-    };
+    let devices = meta.host.storage.backing.devices();
     let known = devices
         .iter()
         .find(|device| (device.major, device.minor) == (major, minor));
@@ -341,7 +345,7 @@ fn own_cost(meta: &Meta) -> OwnCost {
 }
 
 fn losses(losses: &Losses) -> Vec<Loss> {
-    const REASONS: [(u32, &str); 17] = [
+    const REASONS: [(u32, &str); 18] = [
         (
             loss::WAIT_RECORD,
             "long waits that are summed, but have no stack (ring buffer full)",
@@ -381,6 +385,10 @@ fn losses(losses: &Losses) -> Vec<Loss> {
         (
             loss::STACK_COLLISION,
             "stacks with the hash of another; their time is under the others",
+        ),
+        (
+            loss::NEIGHBOUR_SLOT,
+            "neighbours, or block I/O of theirs, not told apart (map full)",
         ),
         (loss::USER_STACK, "user stacks that could not be read"),
     ];

@@ -9,10 +9,13 @@ use crate::aggregate::block::Operation;
 use crate::aggregate::sched::ThreadSummary;
 use crate::attribute::Attribution;
 use crate::host::block::{Backing, BlockDevice, DiskCounters};
+use crate::host::counters::KernelCounters;
 use crate::model::{Capture, sum};
 
 /// Name of the comparison of what was charged to a quota.
 pub const THROTTLED_TIME: &str = "throttled time";
+/// Name of the check of everybody's bytes on the pier's device.
+pub const DISK_BYTES: &str = "the disk's bytes";
 
 const SCHEDSTAT: &str = "/proc/PID/task/TID/schedstat";
 
@@ -26,6 +29,7 @@ pub fn checks(capture: &Capture, summaries: &Summaries, attribution: &Attributio
         read(capture, summaries),
         of_device(capture, summaries, Operation::Write),
         of_device(capture, summaries, Operation::Read),
+        on_device(capture, summaries),
         major_faults(summaries, capture),
         swapped_in(capture, summaries),
         lost_datagrams(capture, summaries),
@@ -89,6 +93,28 @@ fn run_queue(capture: &Capture, summaries: &Summaries) -> Option<Check> {
         ours,
         kernels,
         unit: "ns",
+        others_included: false,
+    })
+}
+
+/// Everybody's bytes on the device that the pier's file system is on.
+fn on_device(capture: &Capture, summaries: &Summaries) -> Option<Check> {
+    let device = summaries.neighbours.as_ref()?.devices.first()?;
+    let name = super::build::device_name(&capture.meta, device.dev);
+    let of = |counters: &KernelCounters| {
+        let disk = counters.disks.known()?.get(&name)?;
+        Some(disk.read_bytes.saturating_add(disk.written_bytes))
+    };
+    let (before, after) = (
+        of(&capture.meta.counters_start)?,
+        of(&capture.meta.counters_end)?,
+    );
+    Some(Check {
+        what: DISK_BYTES,
+        source: "/proc/diskstats",
+        ours: sum(device.users.iter().map(|user| user.bytes)),
+        kernels: after.saturating_sub(before),
+        unit: "bytes",
         others_included: false,
     })
 }

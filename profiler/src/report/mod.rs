@@ -4,15 +4,18 @@ mod build;
 mod checks;
 mod events;
 mod findings;
+mod host;
 mod sentence;
 pub mod units;
 
 pub use build::{report, report_of};
-pub use checks::THROTTLED_TIME;
+pub use checks::{DISK_BYTES, THROTTLED_TIME};
 pub use events::{
     BehindLine, EventTimesLine, KindLine, PhaseLine, TimesLine, WorstEvent, WorstPart,
 };
 pub use findings::MANY_MAPPINGS_RATIO;
+use host::is_named;
+pub use host::{DeviceShare, DeviceUse, Neighbours, PartyShare, ShipOrHost, StealLine};
 
 use serde::Serialize;
 
@@ -54,6 +57,10 @@ pub struct Report {
     pub busy_ns: u64,
     /// Shares by cause, in the fixed order of the causes.
     pub shares: Vec<CauseShare>,
+    /// Who stalled time is due to: the ship, its neighbours, the hypervisor, the disk.
+    pub ship_or_host: ShipOrHost,
+    /// What the neighbours did.
+    pub neighbours: Neighbours,
     /// Things that take no time of their own.
     pub findings: Vec<Finding>,
     /// What it is not, each with its number.

@@ -1,12 +1,14 @@
 //! The sentences of a report: the verdict, the evidence of each part, what it is not.
 
 use super::units::{bytes, count, duration, percent};
-use super::{CauseShare, EventsLine, Finding, Severity};
+use super::{CauseShare, EventsLine, Finding, Severity, is_named};
 use crate::aggregate::Summaries;
 use crate::aggregate::block::BlockSummary;
+use crate::aggregate::neighbour::NeighbourKind;
 use crate::aggregate::udp::UdpSummary;
 use crate::attribute::{
-    Attribution, Cause, EventTimes, HEALTHY_STALL_RATIO, LONG_WAIT_NS, Leaf, VerdictKind,
+    Attribution, Cause, EventTimes, HEALTHY_STALL_RATIO, LONG_WAIT_NS, Leaf, Party, VerdictKind,
+    blame,
 };
 use crate::model::{Meta, sum};
 use crate::report::build::device_name;
@@ -25,6 +27,16 @@ pub fn basis(attribution: &Attribution) -> String {
     }
 }
 
+/// Share of a leaf of the disk from which on a neighbour is named there.
+const MIN_DISK_RATIO: f64 = 0.05;
+
+/// What evidence is made of.
+pub struct Evidence<'a> {
+    pub meta: &'a Meta,
+    pub summaries: &'a Summaries,
+    pub attribution: &'a Attribution,
+}
+
 /// What the sentences are made of.
 pub struct Facts<'a> {
     pub meta: &'a Meta,
@@ -33,6 +45,16 @@ pub struct Facts<'a> {
     pub shares: &'a [CauseShare],
     pub findings: &'a [Finding],
     pub events: Option<&'a EventsLine>,
+}
+
+impl<'a> Facts<'a> {
+    fn evidence(&self) -> Evidence<'a> {
+        Evidence {
+            meta: self.meta,
+            summaries: self.summaries,
+            attribution: self.attribution,
+        }
+    }
 }
 
 /// The verdict in one or two sentences, with every severe finding.
@@ -167,10 +189,14 @@ fn stalled(cause: Cause, facts: &Facts<'_>) -> String {
         Leaf::RunQueue => format!(
             "went by without a free CPU or in computing; {} in the run queue, {}",
             duration(part.total_ns),
-            behind(facts.attribution)
+            behind(&facts.evidence())
         ),
         Leaf::Throttled => format!(
             "went by while the CPU quota was used up: {}",
+            duration(part.total_ns)
+        ),
+        Leaf::Stolen => format!(
+            "was taken by the hypervisor: {}. A host problem: your provider, not your ship",
             duration(part.total_ns)
         ),
         Leaf::PageInAfterEviction => {
@@ -200,44 +226,61 @@ fn typical(leaf: Leaf, facts: &Facts<'_>) -> String {
     }
 }
 
-/// Who was ahead in the run queue most of the time, with its share of the waits that were recorded.
-fn behind(attribution: &Attribution) -> String {
-    let recorded = sum(attribution.behind.iter().map(|b| b.total_ns));
-    let own = sum(attribution
-        .behind
-        .iter()
-        .filter(|b| b.own)
-        .map(|b| b.total_ns));
-    let Some(first) = attribution.behind.iter().find(|b| !b.own) else {
-        return if own > 0 {
-            "behind its own threads".to_owned()
-        } else {
-            "in waits too short to be recorded".to_owned()
-        };
+/// Who was ahead in the run queue most of the time, with its share of that time.
+fn behind(facts: &Evidence<'_>) -> String {
+    let Some(neighbours) = facts.summaries.neighbours.as_ref() else {
+        return "behind whom was not measured".to_owned();
     };
-    if own >= first.total_ns {
-        let share = crate::attribute::ratio(own, recorded);
-        return format!("{} behind its own threads", percent(share));
-    }
-    let share = percent(crate::attribute::ratio(first.total_ns, recorded));
-    match first.tgid {
-        0 => format!("{share} with its CPU idle (just woken, or throttled)"),
-        _ if first.profiler => format!("{share} behind this profiler"),
-        tgid => format!("{share} behind {} (pid {tgid})", first.comm),
+    let parts = blame::run_queue(facts.attribution, Some(neighbours));
+    let waited_ns = facts.attribution.leaf_ns(Leaf::RunQueue);
+    let parties = blame::by_party(&parts);
+    let of = |party| parties.get(&party).copied().unwrap_or(0);
+    let share = |ns| percent(crate::attribute::ratio(ns, waited_ns));
+    let first = blame::heaviest(&parts, |neighbour| neighbour.kind != NeighbourKind::Ship)
+        .filter(|(_, ns)| is_named(*ns, facts.meta));
+    let own_ns = of(Party::Ship);
+    match first {
+        Some((neighbour, ns)) if ns > own_ns => match neighbour.kind {
+            NeighbourKind::Idle => format!("{} with its CPU idle (just woken)", share(ns)),
+            NeighbourKind::Forgotten => format!("{} behind too many to tell", share(ns)),
+            _ => format!("{} behind {}", share(ns), neighbour.words()),
+        },
+        _ if own_ns > of(Party::Unknown) => format!("{} behind its own threads", share(own_ns)),
+        _ => format!("{} in turns of less than 50 µs", share(of(Party::Unknown))),
     }
 }
 
+/// Whose I/O held the ship's up most, with its share of the time in a leaf; nothing if nobody's did.
+fn behind_on_disk(leaf: Leaf, facts: &Evidence<'_>) -> Option<String> {
+    let waited_ns = facts.attribution.leaf_ns(leaf);
+    let parts = blame::disk(
+        waited_ns,
+        facts.summaries.neighbours.as_ref(),
+        Party::Device,
+    );
+    let (neighbour, ns) = blame::heaviest(&parts, |_| true)?;
+    let share = crate::attribute::ratio(ns, waited_ns);
+    (is_named(ns, facts.meta) && share >= MIN_DISK_RATIO)
+        .then(|| format!("~{} behind {}", percent(share), neighbour.words()))
+}
+
 /// What there is to see for a part.
-pub fn evidence(
-    leaf: Leaf,
-    attribution: &Attribution,
-    summaries: &Summaries,
-    meta: &Meta,
-) -> String {
+pub fn evidence(leaf: Leaf, facts: &Evidence<'_>) -> String {
+    let &Evidence {
+        meta,
+        summaries,
+        attribution,
+    } = facts;
+    let on_disk = |mut text: String| {
+        if let Some(behind) = behind_on_disk(leaf, facts) {
+            text = format!("{text}, {behind}");
+        }
+        text
+    };
     match leaf {
-        Leaf::LogCommit => block(summaries, meta, Role::CommitWorker),
+        Leaf::LogCommit => on_disk(block(summaries, meta, Role::CommitWorker)),
         Leaf::Snapshot => {
-            let block = block(summaries, meta, Role::Mars);
+            let block = on_disk(block(summaries, meta, Role::Mars));
             match summaries.snapshots.as_ref().filter(|s| s.seen() > 0) {
                 Some(seen) => format!(
                     "{}, up to {}; {block}",
@@ -247,7 +290,7 @@ pub fn evidence(
                 None => block,
             }
         }
-        Leaf::OtherFile => block(summaries, meta, Role::King),
+        Leaf::OtherFile => on_disk(block(summaries, meta, Role::King)),
         Leaf::Computing => {
             let of = |role| {
                 let threads = summaries.threads.iter().filter(|t| t.role == role);
@@ -258,12 +301,20 @@ pub fn evidence(
                 None => format!("king {}", of(Role::King)),
             }
         }
-        Leaf::RunQueue => behind(attribution),
+        Leaf::RunQueue => behind(facts),
         Leaf::Throttled => match crate::catalogue::limit_that_throttled(meta) {
             Some(limit) => format!("quota of {:.2} CPUs", limit.cpus()),
             None => "quota of the group".to_owned(),
         },
-        Leaf::PageIn | Leaf::PageInAfterEviction => page_ins(attribution, summaries),
+        Leaf::Stolen => match attribution.steal {
+            Some(steal) => format!(
+                "{} from all CPUs, {} of what they wanted",
+                duration(steal.stolen_ns),
+                percent(steal.ratio())
+            ),
+            None => String::new(),
+        },
+        Leaf::PageIn | Leaf::PageInAfterEviction => on_disk(page_ins(attribution, summaries)),
         Leaf::SwapIn => match summaries.memory.swapped_in_pages {
             Some(pages) => format!("{} pages in on this host", count(pages)),
             None => String::new(),
@@ -352,6 +403,11 @@ pub fn not_the_cause(kind: VerdictKind, cause: Option<Cause>, facts: &Facts<'_>)
         lines.push(limit.map_or("quota (none)".to_owned(), |l| {
             format!("quota of {:.2} CPUs (never used up)", l.cpus())
         }));
+    }
+    // Where another cause is known, it is not what anybody would ask for.
+    let doubted = cause.is_none_or(|cause| cause == Cause::Cpu);
+    if doubted && attribution.steal.is_some_and(|steal| steal.stolen_ns == 0) {
+        lines.push("steal (none)".to_owned());
     }
     for (other, leaf, name) in [
         (Cause::Disk, Leaf::LogCommit, "log commit"),

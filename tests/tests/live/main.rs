@@ -14,6 +14,7 @@ mod events;
 mod invariants;
 mod kernel;
 mod lifecycle;
+mod neighbours;
 mod oracles;
 mod oracles_disk;
 mod oracles_memory;

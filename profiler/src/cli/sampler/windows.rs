@@ -174,6 +174,7 @@ impl Sampler<'_> {
             loom_end: ended.loom,
             mappings: BTreeMap::new(),
             loom_use: Reading::unknown("not read while sampling: it holds the ship up"),
+            neighbours: Reading::unknown("not told apart while sampling"),
             losses: end.losses.clone(),
             program_costs: Vec::new(),
             cost_measured_ns: 0,
@@ -235,6 +236,7 @@ pub(super) fn living(totals: &Totals) -> Totals {
             .collect(),
         udp: totals.udp.clone(),
         snapshots: totals.snapshots.clone(),
+        neighbours: totals.neighbours.clone(),
     }
 }
 

@@ -48,13 +48,19 @@ pub enum Backing {
 }
 
 impl Backing {
-    /// The disks at the bottom, which decide how fast the storage is.
-    pub fn disks(&self) -> impl Iterator<Item = &BlockDevice> {
-        let devices: &[BlockDevice] = match self {
+    /// All of them, the one that the file system is on first; none where there are none.
+    pub fn devices(&self) -> &[BlockDevice] {
+        match self {
             Self::Devices(devices) => devices,
             _ => &[],
-        };
-        devices.iter().filter(|device| !device.class.is_stacked())
+        }
+    }
+
+    /// The disks at the bottom, which decide how fast the storage is.
+    pub fn disks(&self) -> impl Iterator<Item = &BlockDevice> {
+        self.devices()
+            .iter()
+            .filter(|device| !device.class.is_stacked())
     }
 }
 

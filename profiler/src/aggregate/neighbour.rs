@@ -1,0 +1,268 @@
+//! Who ran while the ship waited for a CPU, and whose I/O was on the devices of its pier.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use profiler_common::COMM_LEN;
+use profiler_common::neighbour::{FORGOTTEN, KERNEL_THREAD};
+use serde::Serialize;
+
+use crate::host::neighbours::{NeighbourFacts, NeighbourProcess};
+use crate::model::{Capture, Meta};
+
+/// What a neighbour is to the ship.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NeighbourKind {
+    /// The ship itself.
+    Ship,
+    /// Another ship of this host.
+    OtherShip,
+    /// Any other process.
+    Process,
+    /// A thread of the kernel: write-back, the journal, a driver.
+    Kernel,
+    /// This profiler.
+    Profiler,
+    /// Nobody: the CPU was idle.
+    Idle,
+    /// The wait was too long, or went through too many hands, to be kept whole.
+    Forgotten,
+}
+
+/// Who ran or wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Neighbour {
+    /// What it is to the ship.
+    pub kind: NeighbourKind,
+    /// Its process.
+    pub tgid: u32,
+    /// Its name; of one that had ended, that of the thread seen first; empty for nobody.
+    pub comm: String,
+    /// Its control group; nothing if it had ended, or is not among the heaviest.
+    pub cgroup: Option<String>,
+    /// The ship that it belongs to, if that is another one.
+    pub ship: Option<String>,
+    /// Whether it had ended when the capture did.
+    pub ended: bool,
+}
+
+/// Longest part of a control group's path, or of a ship's pier, that is shown in a sentence.
+const PATH_CHARS: usize = 28;
+
+impl Neighbour {
+    /// In a sentence, without its group: `postgres (pid 882)`.
+    pub fn short(&self) -> String {
+        let nameless = Self {
+            cgroup: None,
+            ..self.clone()
+        };
+        nameless.words()
+    }
+
+    /// In a sentence: `postgres (pid 882, system.slice/postgresql.service)`.
+    pub fn words(&self) -> String {
+        match self.kind {
+            NeighbourKind::Ship => "its own threads".to_owned(),
+            NeighbourKind::Profiler => "this profiler".to_owned(),
+            NeighbourKind::Idle => "an idle CPU".to_owned(),
+            NeighbourKind::Forgotten => "too many to tell".to_owned(),
+            NeighbourKind::Kernel => format!("the kernel's {} (pid {})", self.comm, self.tgid),
+            NeighbourKind::OtherShip | NeighbourKind::Process => {
+                let mut about = vec![format!("pid {}", self.tgid)];
+                if self.ended {
+                    about.push("ended".to_owned());
+                }
+                let group = self.cgroup.as_deref().unwrap_or_default();
+                let group = group.trim_start_matches('/');
+                if !group.is_empty() {
+                    about.push(tail(group));
+                }
+                let about = about.join(", ");
+                match &self.ship {
+                    Some(ship) => format!("the ship {} ({about})", tail(ship)),
+                    None => format!("{} ({about})", self.comm),
+                }
+            }
+        }
+    }
+
+    /// Whether it is somebody else, who could be asked to stop.
+    pub fn is_other(&self) -> bool {
+        matches!(self.kind, NeighbourKind::OtherShip | NeighbourKind::Process)
+    }
+}
+
+/// The end of a path, which tells more than its beginning.
+fn tail(path: &str) -> String {
+    let chars = path.chars().count();
+    if chars <= PATH_CHARS {
+        return path.to_owned();
+    }
+    let end: String = path.chars().skip(chars - PATH_CHARS + 1).collect();
+    format!("…{end}")
+}
+
+/// What one of them ran while threads of the ship waited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AheadSummary {
+    /// Who.
+    #[serde(flatten)]
+    pub neighbour: Neighbour,
+    /// For how long they waited behind it.
+    pub total_ns: u64,
+}
+
+/// What one of them did on a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IoSummary {
+    /// Who.
+    #[serde(flatten)]
+    pub neighbour: Neighbour,
+    /// How many bios.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Time of its requests in the device.
+    pub device_ns: u64,
+}
+
+/// One device of the pier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceSummary {
+    /// `major << 20 | minor`.
+    pub dev: u32,
+    /// Whether it lies below another device of the pier: what a kernel thread does there may have been
+    /// passed down for the ship.
+    pub below: bool,
+    /// Time of the ship's bios in the queue.
+    pub queue_ns: u64,
+    /// Of that, behind others' bios.
+    pub queue_behind_ns: u64,
+    /// Time of the ship's bios in the device.
+    pub device_ns: u64,
+    /// Of that, behind others' bios.
+    pub device_behind_ns: u64,
+    /// Who used it, by time in the device, most first.
+    pub users: Vec<IoSummary>,
+}
+
+/// All that neighbours did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeighbourSummary {
+    /// Who ran while the ship waited for a CPU, most first.
+    pub ahead: Vec<AheadSummary>,
+    /// The devices of the pier, the one that its file system is on first.
+    pub devices: Vec<DeviceSummary>,
+}
+
+/// Sums the neighbours up; nothing if the capture does not tell them apart.
+pub fn summarise(capture: &Capture) -> Option<NeighbourSummary> {
+    let facts = capture.meta.neighbours.known()?;
+    let people = People::of(&capture.meta, facts);
+    let totals = &capture.totals.neighbours;
+    // The ship's processes wait side by side.
+    let mut ahead: BTreeMap<u32, AheadSummary> = BTreeMap::new();
+    for (key, totals) in &totals.ahead {
+        let sums = ahead.entry(key.tgid).or_insert_with(|| AheadSummary {
+            neighbour: people.neighbour(key.tgid, &totals.comm, totals.flags),
+            total_ns: 0,
+        });
+        sums.total_ns = sums.total_ns.saturating_add(totals.total_ns);
+    }
+    let mut ahead: Vec<AheadSummary> = ahead.into_values().collect();
+    ahead.sort_by_key(|a| (Reverse(a.total_ns), a.neighbour.tgid));
+    let stack = capture.meta.host.storage.backing.devices();
+    let place = |dev: u32| {
+        stack
+            .iter()
+            .position(|device| device.major << 20 | device.minor == dev)
+    };
+    let mut devices: Vec<DeviceSummary> = totals
+        .devices
+        .iter()
+        .map(|(dev, device)| {
+            let of = totals.io.iter().filter(|(key, _)| key.dev == *dev);
+            let mut users: Vec<IoSummary> = of
+                .filter(|(_, io)| io.count > 0)
+                .map(|(key, io)| IoSummary {
+                    neighbour: people.neighbour(key.tgid, &io.comm, io.flags),
+                    count: io.count,
+                    bytes: io.bytes,
+                    device_ns: io.device_ns,
+                })
+                .collect();
+            users.sort_by_key(|user| (Reverse(user.device_ns), user.neighbour.tgid));
+            DeviceSummary {
+                dev: *dev,
+                below: place(*dev).is_some_and(|place| place > 0),
+                queue_ns: device.queue_ns,
+                queue_behind_ns: device.queue_behind_ns,
+                device_ns: device.device_ns,
+                device_behind_ns: device.device_behind_ns,
+                users,
+            }
+        })
+        .collect();
+    devices.sort_by_key(|device| (place(device.dev), device.dev));
+    Some(NeighbourSummary { ahead, devices })
+}
+
+/// Who is who.
+struct People<'a> {
+    own: Vec<u32>,
+    meta: &'a Meta,
+    facts: &'a NeighbourFacts,
+}
+
+impl<'a> People<'a> {
+    fn of(meta: &'a Meta, facts: &'a NeighbourFacts) -> Self {
+        let mut own = meta.ship.tgids();
+        own.extend(&meta.followed_tgids);
+        Self { own, meta, facts }
+    }
+
+    fn own_comm(&self, tgid: u32) -> String {
+        let ship = &self.meta.ship;
+        let mut processes = std::iter::once(&ship.king).chain(&ship.mars);
+        let process = processes.find(|process| process.tgid == tgid);
+        process.map_or(String::new(), |process| process.comm.clone())
+    }
+
+    fn neighbour(&self, tgid: u32, comm: &[u8; COMM_LEN], flags: u32) -> Neighbour {
+        let ships = self.facts.ships.known().into_iter().flatten();
+        let mut others = ships.filter(|ship| ship.tgids.contains(&tgid));
+        let ship = others.next().map(|ship| ship.label.clone());
+        let kind = match tgid {
+            0 => NeighbourKind::Idle,
+            FORGOTTEN => NeighbourKind::Forgotten,
+            _ if self.own.contains(&tgid) => NeighbourKind::Ship,
+            _ if tgid == self.meta.own_tgid => NeighbourKind::Profiler,
+            _ if flags & KERNEL_THREAD != 0 => NeighbourKind::Kernel,
+            _ if ship.is_some() => NeighbourKind::OtherShip,
+            _ => NeighbourKind::Process,
+        };
+        let end = comm.iter().position(|&b| b == 0).unwrap_or(COMM_LEN);
+        let comm = String::from_utf8_lossy(&comm[..end]).into_owned();
+        let (comm, cgroup, ended) = match self.facts.processes.get(&tgid) {
+            Some(NeighbourProcess::Running { comm, cgroup }) => {
+                (comm.clone(), cgroup.known().cloned(), false)
+            }
+            Some(NeighbourProcess::Ended) => (comm, None, true),
+            // The programs do not keep the names of the ship's own.
+            None if matches!(kind, NeighbourKind::Idle | NeighbourKind::Forgotten) => {
+                (String::new(), None, false)
+            }
+            None if kind == NeighbourKind::Ship => (self.own_comm(tgid), None, false),
+            None => (comm, None, false),
+        };
+        Neighbour {
+            ship: ship.filter(|_| kind == NeighbourKind::OtherShip),
+            kind,
+            tgid,
+            comm,
+            cgroup,
+            ended,
+        }
+    }
+}

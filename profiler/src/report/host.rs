@@ -1,0 +1,201 @@
+//! The ship or the host: who stalled time is due to, and what the neighbours did.
+
+use std::cmp::Reverse;
+
+use serde::Serialize;
+
+use super::build::device_name;
+use crate::aggregate::Summaries;
+use crate::aggregate::neighbour::{AheadSummary, IoSummary, Neighbour, NeighbourKind};
+use crate::attribute::{Attribution, Party, blame, ratio};
+use crate::catalogue::limits;
+use crate::model::{Meta, sum};
+
+/// Share of the window from which on a neighbour is named in a sentence: below it nobody need mind.
+const MIN_NAMED_RATIO: f64 = 0.01;
+/// Most neighbours that are listed for the CPUs, and for each device.
+const MAX_LISTED: usize = 16;
+
+/// Whether a neighbour that cost the ship this much is named.
+pub fn is_named(ns: u64, meta: &Meta) -> bool {
+    ratio(ns, meta.clocks.duration_ns()) >= MIN_NAMED_RATIO
+}
+
+/// Whom stalled time is due to.
+#[derive(Debug, Clone, Serialize)]
+pub struct ShipOrHost {
+    /// The time that is split: that of king, mars and commit workers which was neither idle nor
+    /// computing.
+    pub stalled_ns: u64,
+    /// Its parts, largest first. They sum to it.
+    pub parts: Vec<PartyShare>,
+}
+
+/// One party's part.
+#[derive(Debug, Clone, Serialize)]
+pub struct PartyShare {
+    /// Who.
+    pub party: Party,
+    /// Share of the stalled time.
+    pub ratio: f64,
+    /// Its time.
+    pub total_ns: u64,
+    /// The neighbour with the largest part of it; nothing where it is nobody, or too little to name.
+    pub heaviest: Option<Neighbour>,
+}
+
+/// What the neighbours did, whether it held the ship up or not.
+#[derive(Debug, Clone, Serialize)]
+pub struct Neighbours {
+    /// Why they could not be told apart; nothing if they could.
+    pub unknown: Option<String>,
+    /// Names of the other ships of this host; nothing if they could not be looked for.
+    pub other_ships: Option<Vec<String>>,
+    /// Who ran while threads of the ship waited for a CPU (50 µs or longer), the 16 heaviest first.
+    pub ahead: Vec<AheadSummary>,
+    /// The devices of the pier, the one that its file system is on first.
+    pub devices: Vec<DeviceUse>,
+    /// What the hypervisor took; nothing if the kernel does not say.
+    pub steal: Option<StealLine>,
+}
+
+/// Who used one device.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeviceUse {
+    /// Its name, or its numbers.
+    pub device: String,
+    /// Whether it lies below another device of the pier: then kernel threads pass the ship's I/O down.
+    pub below: bool,
+    /// Time in which it had at least one request, by `/proc/diskstats`; nothing if unknown.
+    pub busy_ns: Option<u64>,
+    /// Shares of its time by party. A request's time counts for who queued its first part.
+    pub shares: Vec<DeviceShare>,
+    /// Time of the ship's I/O in the queue.
+    pub queue_ns: u64,
+    /// Of that, behind others' requests: an estimate by what was under way when it was queued.
+    pub queue_behind_ns: u64,
+    /// Time of the ship's I/O in the device.
+    pub device_ns: u64,
+    /// Of that, behind others' requests: likewise.
+    pub device_behind_ns: u64,
+    /// Processes that used it, the 16 heaviest first, the ship's among them.
+    pub users: Vec<IoSummary>,
+}
+
+/// One party's share of a device.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeviceShare {
+    /// Who.
+    pub kind: NeighbourKind,
+    /// Share of all requests' time in the device.
+    pub ratio: f64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// `/proc/stat`, over the window.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct StealLine {
+    /// Taken from all CPUs together.
+    pub stolen_ns: u64,
+    /// Share of the time in which CPUs were not idle.
+    pub ratio: f64,
+}
+
+/// Splits the stalled time.
+pub fn ship_or_host(attribution: &Attribution, summaries: &Summaries, meta: &Meta) -> ShipOrHost {
+    let limited = limits(meta).is_some_and(|limits| !limits.is_empty());
+    let all = blame::blame(attribution, summaries.neighbours.as_ref(), limited);
+    let stalled_ns = attribution.stalled_ns();
+    let mut parts: Vec<PartyShare> = blame::by_party(&all)
+        .into_iter()
+        .filter(|(_, ns)| *ns > 0)
+        .map(|(party, total_ns)| {
+            let of: Vec<_> = all
+                .iter()
+                .filter(|due| due.party == party)
+                .cloned()
+                .collect();
+            let named = |kind| {
+                use NeighbourKind::{Forgotten, Idle, Ship};
+                !matches!(kind, Ship | Idle | Forgotten)
+            };
+            let heaviest = blame::heaviest(&of, |one| named(one.kind));
+            PartyShare {
+                party,
+                ratio: ratio(total_ns, stalled_ns),
+                total_ns,
+                heaviest: heaviest
+                    .filter(|(_, ns)| is_named(*ns, meta))
+                    .map(|(neighbour, _)| neighbour.clone()),
+            }
+        })
+        .collect();
+    parts.sort_by_key(|part| (Reverse(part.total_ns), part.party));
+    ShipOrHost { stalled_ns, parts }
+}
+
+/// Lists the neighbours.
+pub fn neighbours(attribution: &Attribution, summaries: &Summaries, meta: &Meta) -> Neighbours {
+    let summary = summaries.neighbours.as_ref();
+    let facts = meta.neighbours.known();
+    let ships = facts.map(|facts| &facts.ships);
+    Neighbours {
+        unknown: meta
+            .neighbours
+            .reason()
+            .or_else(|| ships.and_then(|ships| ships.reason()))
+            .map(str::to_owned),
+        other_ships: ships
+            .and_then(|ships| ships.known())
+            .map(|ships| ships.iter().map(|ship| ship.label.clone()).collect()),
+        ahead: summary.map_or(Vec::new(), |summary| {
+            summary.ahead.iter().take(MAX_LISTED).cloned().collect()
+        }),
+        devices: summary.map_or(Vec::new(), |summary| {
+            let devices = summary.devices.iter();
+            devices.map(|device| device_use(device, meta)).collect()
+        }),
+        steal: attribution.steal.map(|steal| StealLine {
+            stolen_ns: steal.stolen_ns,
+            ratio: steal.ratio(),
+        }),
+    }
+}
+
+fn device_use(device: &crate::aggregate::neighbour::DeviceSummary, meta: &Meta) -> DeviceUse {
+    let whole_ns = sum(device.users.iter().map(|user| user.device_ns));
+    let name = device_name(meta, device.dev);
+    let busy_ns = || {
+        let of = |counters: &crate::host::counters::KernelCounters| {
+            Some(counters.disks.known()?.get(&name)?.busy_ns)
+        };
+        Some(of(&meta.counters_end)?.saturating_sub(of(&meta.counters_start)?))
+    };
+    let mut kinds: Vec<NeighbourKind> = device.users.iter().map(|u| u.neighbour.kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let mut shares: Vec<DeviceShare> = kinds
+        .into_iter()
+        .map(|kind| {
+            let of = || device.users.iter().filter(|u| u.neighbour.kind == kind);
+            DeviceShare {
+                kind,
+                ratio: ratio(sum(of().map(|user| user.device_ns)), whole_ns),
+                bytes: sum(of().map(|user| user.bytes)),
+            }
+        })
+        .collect();
+    shares.sort_by(|a, b| b.ratio.total_cmp(&a.ratio).then(a.kind.cmp(&b.kind)));
+    DeviceUse {
+        below: device.below,
+        busy_ns: busy_ns(),
+        shares,
+        queue_ns: device.queue_ns,
+        queue_behind_ns: device.queue_behind_ns,
+        device_ns: device.device_ns,
+        device_behind_ns: device.device_behind_ns,
+        users: device.users.iter().take(MAX_LISTED).cloned().collect(),
+        device: name,
+    }
+}
