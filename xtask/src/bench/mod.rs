@@ -13,6 +13,7 @@ use crate::host::{self, Tool};
 use crate::shell;
 
 mod bpf_stats;
+mod innocent;
 mod load;
 mod programs;
 mod sampler;
@@ -46,6 +47,8 @@ enum Benchmark {
     Programs(programs::Options),
     /// The ship's events per second, with and without the deep dive.
     Throughput(throughput::Options),
+    /// ns a system call of a process that is not watched.
+    Innocent(innocent::Options),
     /// CPU, memory and bytes of sampling mode, beside other tools, at growing switch rates.
     Sampler(sampler::Options),
 }
@@ -57,6 +60,8 @@ struct Results {
     programs: Option<programs::Results>,
     #[serde(skip_serializing_if = "Option::is_none")]
     throughput: Option<throughput::Results>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    innocent: Option<innocent::Results>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sampler: Option<sampler::Results>,
 }
@@ -71,6 +76,7 @@ pub fn run(options: &Options, consent: &Consent) -> Result<()> {
     let all = [
         Benchmark::Programs(programs::Options::default()),
         Benchmark::Throughput(throughput::Options::default()),
+        Benchmark::Innocent(innocent::Options::default()),
         Benchmark::Sampler(sampler::Options::default()),
     ];
     let asked = options.benchmark;
@@ -86,6 +92,11 @@ pub fn run(options: &Options, consent: &Consent) -> Result<()> {
                 let found = throughput::run(*options)?;
                 print!("{}", found.table());
                 results.throughput = Some(found);
+            }
+            Benchmark::Innocent(options) => {
+                let found = innocent::run(*options)?;
+                print!("{}", found.table());
+                results.innocent = Some(found);
             }
             Benchmark::Sampler(options) => {
                 let found = sampler::run(*options)?;
