@@ -183,8 +183,6 @@ pub fn read(from: &mut impl Read) -> Result<Capture, FileError> {
                 reason: "it is missing".to_owned(),
             })
     };
-    // Captures from before these were kept have none; that they were not measured is in `meta`.
-    let may = |name: &'static str| sections.get(name).map_or(&[][..], Vec::as_slice);
     let mut meta: Meta = from_json(META, bytes(META)?)?;
     let recording = Recording {
         bytes: bytes(RECORDS)?.to_vec(),
@@ -202,9 +200,9 @@ pub fn read(from: &mut impl Read) -> Result<Capture, FileError> {
             udp: from_pairs::<UdpKey, UdpTotals>(UDP, bytes(UDP)?)?,
             snapshots: from_pairs::<u32, SnapshotTotals>(SNAPSHOT, bytes(SNAPSHOT)?)?,
             neighbours: NeighbourTotals {
-                ahead: from_pairs::<AheadKey, AheadTotals>(AHEAD, may(AHEAD))?,
-                devices: from_pairs::<u32, DeviceTotals>(DEVICES, may(DEVICES))?,
-                io: from_pairs::<IoKey, IoTotals>(IO, may(IO))?,
+                ahead: from_pairs::<AheadKey, AheadTotals>(AHEAD, bytes(AHEAD)?)?,
+                devices: from_pairs::<u32, DeviceTotals>(DEVICES, bytes(DEVICES)?)?,
+                io: from_pairs::<IoKey, IoTotals>(IO, bytes(IO)?)?,
             },
         },
         symbols: from_json(SYMBOLS, bytes(SYMBOLS)?)?,

@@ -110,7 +110,7 @@ fn capture_that_is_cut_damaged_or_none() {
     newer[8] += 1;
     capture.assert_unreadable(
         &newer,
-        &["it has format 3", "reads format 2", "the version"],
+        &["it has format 4", "reads format 3", "the version"],
     );
     let text = "a text file, and longer than the head of a capture\n";
     capture.assert_unreadable(text.as_bytes(), &["it is not a capture"]);
