@@ -111,7 +111,7 @@ impl SimThread {
                 FDATASYNC if self.role == Role::CommitWorker => {
                     ("blocked", Some("log commit"), Some(histogram_name::COMMIT))
                 }
-                FDATASYNC => ("blocked", Some("snapshot"), None),
+                FDATASYNC => ("blocked", Some("other file I/O"), None),
                 PAGE_FAULT => ("blocked", Some("page-in"), None),
                 _ => ("idle", None, None),
             },

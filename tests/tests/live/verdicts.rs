@@ -127,7 +127,13 @@ fn evicted_pages_are_the_fault_of_memory() {
         return;
     };
     let disk = LoopDisk::new(512 << 20).unwrap();
-    let ship = reading_ship().start_in(disk.path()).unwrap();
+    // Each event reads so much that an operator would feel it: the verdict needs 100 ms.
+    let ship = ShipOptions {
+        events_per_second: Some(6.0),
+        compute_us: Some(45_000),
+        ..reading_ship()
+    };
+    let ship = ship.start_in(disk.path()).unwrap();
     let _limit = MemoryLimit::start(40 << 20, &ship.pids()).unwrap();
     // So that they are read anew, and charged to the group.
     evict_image(&ship);
@@ -152,6 +158,8 @@ fn swapped_pages_are_the_fault_of_memory() {
     };
     let ship = ShipOptions {
         dirty_pages: Some(64),
+        events_per_second: Some(16.0),
+        compute_us: Some(15_000),
         ..reading_ship()
     };
     let disk = LoopDisk::new(512 << 20).unwrap();
