@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that turn values into values.
-const PURE: [&str; 9] = [
+const PURE: [&str; 10] = [
     "model",
     "history",
     "aggregate",
@@ -15,6 +15,7 @@ const PURE: [&str; 9] = [
     "catalogue",
     "recommend",
     "report",
+    "ping",
     "render",
 ];
 
