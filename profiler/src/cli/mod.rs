@@ -6,6 +6,7 @@ mod completions;
 mod deep_dive;
 mod doctor;
 mod history;
+mod now;
 mod ping;
 mod report;
 mod sampler;
@@ -34,6 +35,7 @@ Examples:
   sudo profile --ship ~zod --seconds 10     by its name
   sudo profile --ship 1234 --format json    by a process id; JSON on stdout
   profile report zod-1/capture              the same report again, without root
+  sudo profile now --ship ~zod              what it does at this moment
   profile ping --ship ~zod                  how long it takes to answer, now
   sudo profile doctor                       what this host lacks
   sudo profile history --store ships.db     what the sampler stored, over time
@@ -61,6 +63,8 @@ enum Command {
     Report(ReportArgs),
     /// Says whether this host can be profiled: each lack with one sentence and one command.
     Doctor(DoctorArgs),
+    /// Says within two seconds what a ship does at this moment, also one that hangs.
+    Now(now::NowArgs),
     /// Asks a running ship how long it takes to answer: its king alone, and through Nock.
     Ping(ping::PingArgs),
     /// Samples ships for months into a store: budgets, waits, losses, memory, a window at a time.
@@ -241,6 +245,7 @@ pub fn main() -> ExitCode {
         None => deep_dive::run(&cli.deep_dive),
         Some(Command::Report(arguments)) => report::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
+        Some(Command::Now(arguments)) => now::run(&arguments),
         Some(Command::Ping(arguments)) => ping::run(&arguments),
         Some(Command::Sampler(arguments)) => sampler::run(&arguments),
         Some(Command::History(arguments)) => history::run(&arguments),

@@ -4,6 +4,7 @@
 pub mod flamegraph;
 pub mod history;
 pub mod json;
+pub mod now;
 pub mod page;
 pub mod ping;
 pub mod text;
