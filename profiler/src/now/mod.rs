@@ -232,11 +232,10 @@ fn watched_ns(moments: &[Moment]) -> u64 {
     }
 }
 
-/// By how much a sum grew from its first known value to its last.
+/// By how much a sum grew from the first look to the last.
 fn grown(moments: &[Moment], sum: impl Fn(&Moment) -> Option<u64>) -> Option<u64> {
-    let first = moments.iter().find_map(&sum)?;
-    let last = moments.iter().rev().find_map(&sum)?;
-    Some(last.saturating_sub(first))
+    let (first, last) = (moments.first()?, moments.last()?);
+    Some(sum(last)?.saturating_sub(sum(first)?))
 }
 
 fn event_view(moments: &[Moment]) -> Option<EventView> {

@@ -127,14 +127,12 @@ fn king(reply: &KingReply) -> String {
             queue,
             event_number,
         } => {
-            let told = |number: &Option<u64>| {
-                number.map_or_else(|| "an unknown number of".to_owned(), count)
-            };
-            let last = event_number.map_or_else(|| "not told".to_owned(), count);
+            let told = |number: &Option<u64>| number.map_or_else(|| "not told".to_owned(), count);
             format!(
-                "the king in {}; {} requests at mars, last event that came back {last}",
+                "the king in {}; unanswered requests at mars: {}; last event back: {}",
                 duration(*time_ns),
-                told(queue)
+                told(queue),
+                told(event_number)
             )
         }
         KingReply::Silent { after_ns } => {
