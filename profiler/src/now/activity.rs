@@ -37,6 +37,8 @@ pub enum Wait {
     Network,
     /// For something that ends by no signal, in a call that could not be read.
     Uninterruptible,
+    /// In a call that could not be read: for want of rights, or because it had just ended.
+    Unread,
     /// For something else.
     Other,
 }
@@ -62,8 +64,7 @@ pub fn activity(role: Role, sample: &ThreadSample) -> Activity {
 fn interruptible(role: Role, call: Option<&str>) -> Wait {
     let is_main = matches!(role, Role::King | Role::Mars);
     match call {
-        // Without the right to read the call: threads that nothing is asked of sleep like this.
-        None => Wait::Work,
+        None => Wait::Unread,
         Some(
             "epoll_wait" | "epoll_pwait" | "epoll_pwait2" | "poll" | "ppoll" | "select"
             | "pselect6" | "nanosleep" | "clock_nanosleep" | "restart_syscall",

@@ -265,6 +265,7 @@ pub(crate) fn wait_words(wait: Wait) -> &'static str {
         Wait::King => "the king to take what it writes",
         Wait::Network => "the network to take what it sends",
         Wait::Uninterruptible => "something that ends by no signal",
+        Wait::Unread => "something that may not be read",
         Wait::Other => "something else",
     }
 }

@@ -171,6 +171,22 @@ fn waits_of_mars_are_told_apart() {
 }
 
 #[test]
+fn waits_that_may_not_be_read_are_not_taken_for_idleness() {
+    let unread = watch(|look, moment| {
+        moment.event = None;
+        for tid in [MARS, KING, WORKER] {
+            moment.threads.insert(tid, sample('S', None, look, 0.0));
+        }
+    });
+    assert_eq!(judged(unread).0, VerdictKind::CannotTell);
+    let computing = watch(|look, moment| {
+        moment.threads.insert(MARS, sample('R', None, look, 1.0));
+        moment.threads.insert(KING, sample('S', None, look, 0.0));
+    });
+    assert_eq!(judged(computing).0, VerdictKind::OutsideEvent);
+}
+
+#[test]
 fn files_of_a_snapshot_count_only_while_mars_works() {
     let writes = watch(|look, moment| {
         moment.has_snapshot_files = look > 15;

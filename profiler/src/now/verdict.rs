@@ -126,7 +126,7 @@ fn of_busy_mars(mars: &ThreadView, event: Option<&EventView>) -> VerdictKind {
             Wait::Page => VerdictKind::Memory,
             Wait::MemoryMap => VerdictKind::MemoryMap,
             Wait::King => VerdictKind::HeldUpByKing,
-            Wait::Work | Wait::Network | Wait::Uninterruptible | Wait::Other => {
+            Wait::Work | Wait::Network | Wait::Uninterruptible | Wait::Unread | Wait::Other => {
                 VerdictKind::CannotTell
             }
         },
@@ -154,9 +154,10 @@ fn of_running_mars(mars: &ThreadView, event: Option<&EventView>) -> VerdictKind 
 }
 
 fn is_king_busy(king: &ThreadView) -> bool {
+    let [idle, unread] = [Wait::Work, Wait::Unread].map(|wait| king.ratio(Activity::Waits(wait)));
     king.on_cpu_ratio
         .is_some_and(|ratio| ratio >= KING_BUSY_RATIO)
-        || 1.0 - king.ratio(Activity::Waits(Wait::Work)) >= BUSY_RATIO
+        || 1.0 - idle - unread >= BUSY_RATIO
 }
 
 /// The share of looks at which some commit worker waited for storage: commits go from one to another.

@@ -160,6 +160,15 @@ impl Conn {
     /// One sentence for each way in which there is nobody to ask.
     pub fn open(roots: &Roots, ship: &Ship, limit: Duration) -> Result<Self, ConnError> {
         let path = ship.pier.reachable.join(SOCKET);
+        Self::connect(roots, path, ship.king.tgid, limit)
+    }
+
+    fn connect(
+        roots: &Roots,
+        path: PathBuf,
+        king: u32,
+        limit: Duration,
+    ) -> Result<Self, ConnError> {
         let failed = |error: Errno| sort_error(&path, limit, error);
         let inode = open_inode(&path)?;
         // An address holds 107 bytes, and paths are longer, also those through /proc/PID/root. The
@@ -177,20 +186,20 @@ impl Conn {
         connect(&socket, &address).map_err(failed)?;
         let holder = socket_peercred(&socket).map_err(failed)?.pid;
         let holder = holder.as_raw_nonzero().get().unsigned_abs();
-        if holder != ship.king.tgid {
-            return Err(ConnError::NotTheKing {
-                path,
-                holder,
-                king: ship.king.tgid,
-            });
+        if holder != king {
+            return Err(ConnError::NotTheKing { path, holder, king });
         }
-        Ok(Self {
+        Ok(Self::over(socket, path))
+    }
+
+    fn over(socket: OwnedFd, path: PathBuf) -> Self {
+        Self {
             socket,
             path,
             decoder: Decoder::new(ANSWER_LIMIT_BYTES),
             buffer: vec![0; READ_BYTES],
             asked: 0,
-        })
+        }
     }
 
     /// Where the socket is.
@@ -373,7 +382,97 @@ fn value_at(mass: &Noun, path: &[&str]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
     use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(50);
+
+    fn connect_to(path: &Path, king: u32) -> Result<Conn, ConnError> {
+        Conn::connect(&Roots::default(), path.to_path_buf(), king, LIMIT)
+    }
+
+    fn after(bytes: &[u8]) -> (Conn, UnixStream) {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(bytes).unwrap();
+        (Conn::over(ours.into(), PathBuf::from("conn.sock")), theirs)
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + LIMIT
+    }
+
+    #[test]
+    fn a_path_longer_than_an_address_leads_to_the_king() {
+        let home = tempfile::tempdir().unwrap();
+        let long = home.path().join("d".repeat(120));
+        std::fs::create_dir(&long).unwrap();
+        let (short_path, path) = (home.path().join("s"), long.join("conn.sock"));
+        // Bound elsewhere: nothing binds to such a path itself.
+        let _listener = UnixListener::bind(&short_path).unwrap();
+        std::fs::rename(&short_path, &path).unwrap();
+        let own = std::process::id();
+        assert!(path.as_os_str().len() > 108);
+        assert!(connect_to(&path, own).is_ok());
+        let error = connect_to(&path, own + 1).unwrap_err();
+        assert!(matches!(error, ConnError::NotTheKing { holder, .. } if holder == own));
+    }
+
+    #[test]
+    fn what_is_no_socket_of_a_king_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        let own = std::process::id();
+        let error = |name: &str| connect_to(&path(name), own).unwrap_err();
+        assert!(matches!(error("none"), ConnError::NoSocket { .. }));
+        std::fs::write(path("file"), "").unwrap();
+        assert!(matches!(error("file"), ConnError::NotASocket { .. }));
+        drop(UnixListener::bind(path("dead")).unwrap());
+        assert!(matches!(error("dead"), ConnError::NobodyListens { .. }));
+        // A link may lead to any socket of the host.
+        let listener = UnixListener::bind(path("live")).unwrap();
+        std::os::unix::fs::symlink(path("live"), path("link")).unwrap();
+        assert!(matches!(error("link"), ConnError::NotASocket { .. }));
+        // Nobody accepts: one connection may wait for that, then connecting itself waits.
+        rustix::net::listen(&listener, 0).unwrap();
+        let _first = connect_to(&path("live"), own).unwrap();
+        assert!(matches!(error("live"), ConnError::NotTaken { .. }));
+    }
+
+    #[test]
+    fn silence_ends_in_time_and_an_end_is_told() {
+        let (mut conn, theirs) = after(&[0, 9]);
+        assert_eq!(conn.answer(soon()).unwrap(), None);
+        // Cut short, within a frame.
+        drop(theirs);
+        assert!(matches!(conn.answer(soon()), Err(ConnError::Closed)));
+        // Or on asking, and without a SIGPIPE.
+        let error = conn.ask(Question::Live, LIMIT).unwrap_err();
+        assert!(matches!(error, ConnError::Closed), "{error}");
+    }
+
+    #[test]
+    fn hostile_frames_are_errors() {
+        // Another version, and a length beyond the limit.
+        for bytes in [&[7, 0, 0, 0, 0][..], &[0, 0xff, 0xff, 0xff, 0xff]] {
+            let error = after(bytes).0.answer(soon()).unwrap_err();
+            assert!(matches!(error, ConnError::Frame(_)), "{error}");
+        }
+        let error = after(&[0, 2, 0, 0, 0, 0xff, 0xff]).0.answer(soon());
+        assert!(matches!(error, Err(ConnError::Noun(_))), "{error:?}");
+    }
+
+    #[test]
+    fn a_question_that_is_not_read_is_given_up() {
+        let (mut conn, _theirs) = after(&[]);
+        let error = loop {
+            if let Err(error) = conn.ask(Question::Lag, LIMIT) {
+                break error;
+            }
+        };
+        assert!(matches!(error, ConnError::NotTaken { .. }), "{error}");
+    }
 
     fn body(noun: &Noun) -> Vec<u8> {
         noun::jam(noun)
