@@ -127,7 +127,8 @@ fn watch(roots: &Roots, ship: &Ship) -> Watch {
         mars_tgid: ship.mars.as_ref().map(|mars| mars.tgid),
         is_booting: ship.booting,
         // Where its sockets may not be seen, nothing says that it is not up.
-        is_up: ship.udp_ports.known().is_none_or(|ports| !ports.is_empty()),
+        is_up: ship.udp_ports.known().is_none_or(|ports| !ports.is_empty())
+            || matches!(reply, KingReply::Answered { .. }),
         threads: looker.threads,
         moments,
         king: reply,

@@ -34,7 +34,7 @@ pub struct Watch {
     pub mars_tgid: Option<u32>,
     /// Whether mars builds a new ship.
     pub is_booting: bool,
-    /// Whether the king has its sockets open, which it does once mars is ready.
+    /// Whether the king has its sockets open or answers, which it does once mars is ready.
     pub is_up: bool,
     /// Every thread that was seen.
     pub threads: BTreeMap<u32, ThreadIdentity>,

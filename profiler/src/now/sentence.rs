@@ -4,7 +4,7 @@ use super::verdict::commit_disk_ratio;
 use super::{
     Activity, Call, EventView, KingReply, ThreadView, VerdictKind, Wait, Watch, watched_ns,
 };
-use crate::report::units::{count, duration};
+use crate::report::units::{bytes, count, duration};
 use crate::ship::Role;
 
 pub(super) fn sentence(
@@ -67,8 +67,9 @@ pub(super) fn sentence(
         VerdictKind::Computing => format!("Mars computes; {cpu}{}.", behind(watch)),
         VerdictKind::LogCommit => log_commit(watch, threads),
         VerdictKind::KingBusy => format!(
-            "The king is busy while mars waits for work: {}.",
-            king.map_or_else(|| "it was not seen".to_owned(), king_does)
+            "The king is busy while mars waits for work: {}{}.",
+            king.map_or_else(|| "it was not seen".to_owned(), king_does),
+            undelivered(watch)
         ),
         VerdictKind::KingSilent => "The king does not answer while mars waits for work, though it \
             does nothing that can be seen from here."
@@ -223,6 +224,17 @@ fn behind(watch: &Watch) -> String {
     }
 }
 
+/// `; 1.1 MiB of datagrams wait in its sockets`.
+fn undelivered(watch: &Watch) -> String {
+    match watch.ames.known() {
+        Some(ames) if ames.receive_queue_bytes > 0 => format!(
+            "; {} of datagrams wait in its sockets",
+            bytes(ames.receive_queue_bytes)
+        ),
+        _ => String::new(),
+    }
+}
+
 fn king_does(king: &ThreadView) -> String {
     format!("the king {}", does(king))
 }
@@ -239,7 +251,8 @@ pub(super) fn does(thread: &ThreadView) -> String {
         .map(|ratio| format!(", {:.0} % of a CPU", ratio * 100.0))
         .unwrap_or_default();
     let what = match thread.doing {
-        Activity::Runs => "computes or waits for a CPU".to_owned(),
+        Activity::Runs if thread.is_starved() => "waits for a CPU".to_owned(),
+        Activity::Runs => "computes".to_owned(),
         Activity::Stopped => "is stopped".to_owned(),
         Activity::Ended => "has ended".to_owned(),
         Activity::Waits(wait) => format!("waits for {}{}", wait_words(wait), of_call(&thread.call)),

@@ -285,3 +285,28 @@ fn nothing_seen_is_nothing_said() {
     });
     assert_eq!(super::answer(one).mars_major_faults_total, None);
 }
+
+#[test]
+fn the_screen_holds_all_lines_and_obeys_no_name() {
+    let mut seen = watch(|look, moment| {
+        let call = Some(("fdatasync", "evil\u{1b}[2Jname.mdb"));
+        moment.threads.insert(WORKER, sample('D', call, look, 0.0));
+        moment.mars_major_faults_total = None;
+    });
+    seen.ames = Reading::unknown("the sockets may not be read");
+    seen.incomplete = vec!["events: not known".to_owned()];
+    let text = crate::render::now::text(&answer(seen));
+    assert!(text.starts_with("NOW  The event log waits"), "{text}");
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+    assert!(!text.contains('\u{1b}'), "{text}");
+    for words in [
+        "an unknown number of major faults",
+        "INCOMPLETE    events: not known",
+        "not known: the sockets may not be read",
+    ] {
+        assert!(text.contains(words), "{words} is not in {text}");
+    }
+}

@@ -47,6 +47,13 @@ impl ThreadView {
         self.share(doing).map_or(0.0, |share| share.ratio)
     }
 
+    /// Whether it was on a CPU for less than half of the looks at which it was ready for one.
+    pub fn is_starved(&self) -> bool {
+        let ready_ratio = self.ratio(Activity::Runs);
+        self.on_cpu_ratio
+            .is_some_and(|ratio| ratio < ready_ratio / 2.0)
+    }
+
     /// The looks at which it did that.
     pub fn share(&self, doing: Activity) -> Option<&ActivityShare> {
         self.shares.iter().find(|share| share.doing == doing)

@@ -135,11 +135,7 @@ fn of_busy_mars(mars: &ThreadView, event: Option<&EventView>) -> VerdictKind {
 }
 
 fn of_running_mars(mars: &ThreadView, event: Option<&EventView>) -> VerdictKind {
-    let ready_ratio = mars.ratio(Activity::Runs);
-    if mars
-        .on_cpu_ratio
-        .is_some_and(|ratio| ratio < ready_ratio / 2.0)
-    {
+    if mars.is_starved() {
         return VerdictKind::WaitsForCpu;
     }
     match event {

@@ -23,31 +23,31 @@ pub fn text(answer: &Answer) -> String {
         answer.looks_total,
         duration(answer.watched_ns)
     ));
-    page.wrapped("event      ", &event(answer.event.as_ref()));
+    page.wrapped("event         ", &event(answer.event.as_ref()));
     for thread in answer.threads.iter().filter(|t| is_shown(t)) {
-        page.wrapped(&format!("{:<11}", thread.role.name()), &thread_line(thread));
+        page.wrapped(&format!("{:<14}", thread.role.name()), &thread_line(thread));
     }
     let hidden = answer.threads.iter().filter(|t| !is_shown(t)).count();
     if hidden > 0 {
         page.wrapped(
-            "others     ",
+            "others        ",
             &format!("{hidden} more threads wait for work"),
         );
     }
-    page.wrapped("answers    ", &king(&answer.king));
-    page.wrapped("ames       ", &ames(&answer.ames));
-    page.wrapped("memory     ", &memory(answer));
+    page.wrapped("answers       ", &king(&answer.king));
+    page.wrapped("ames          ", &ames(&answer.ames));
+    page.wrapped("memory        ", &memory(answer));
     if answer.has_snapshot_files {
         page.wrapped(
-            "snapshot   ",
+            "snapshot      ",
             "its files lie in the pier: one is under way, or broke off",
         );
     }
     for note in &answer.notes {
-        page.wrapped("note       ", note);
+        page.wrapped("note          ", note);
     }
     for lack in &answer.incomplete {
-        page.wrapped("INCOMPLETE ", lack);
+        page.wrapped("INCOMPLETE    ", lack);
     }
     page.into_text()
 }
@@ -87,12 +87,8 @@ fn event(event: Option<&EventView>) -> String {
 
 fn thread_line(thread: &ThreadView) -> String {
     let what = match thread.doing {
-        Activity::Runs => match thread.on_cpu_ratio {
-            Some(ratio) if ratio < thread.ratio(Activity::Runs) / 2.0 => {
-                "waits for a CPU".to_owned()
-            }
-            _ => "computes".to_owned(),
-        },
+        Activity::Runs if thread.is_starved() => "waits for a CPU".to_owned(),
+        Activity::Runs => "computes".to_owned(),
         Activity::Stopped => "is stopped".to_owned(),
         Activity::Ended => "has ended".to_owned(),
         Activity::Waits(wait) => {
