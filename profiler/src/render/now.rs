@@ -1,9 +1,8 @@
 //! What a ship does at this moment, for people and for programs.
 
 use super::page::Page;
-use crate::host::Reading;
 use crate::now::{
-    Activity, AmesQueue, Answer, EventView, KingReply, ThreadView, Wait, call_words, wait_words,
+    Activity, Answer, EventView, KingReply, ThreadView, Wait, call_words, wait_words,
 };
 use crate::report::units::{bytes, count, duration};
 use crate::ship::Role;
@@ -35,7 +34,7 @@ pub fn text(answer: &Answer) -> String {
         );
     }
     page.wrapped("answers       ", &king(&answer.king));
-    page.wrapped("ames          ", &ames(&answer.ames));
+    page.wrapped("ames          ", &ames(answer));
     page.wrapped("memory        ", &memory(answer));
     if answer.has_snapshot_files {
         page.wrapped(
@@ -138,25 +137,33 @@ fn king(reply: &KingReply) -> String {
     }
 }
 
-fn ames(queue: &Reading<AmesQueue>) -> String {
-    match queue {
-        Reading::Known(queue) => format!(
+/// A reading that there is none of says why.
+fn not_known(reason: Option<&str>) -> String {
+    format!("not known: {}", reason.unwrap_or("no reason was given"))
+}
+
+fn ames(answer: &Answer) -> String {
+    match answer.ames.known() {
+        Some(queue) => format!(
             "{} wait in the king's sockets, {} datagrams lost meanwhile",
             bytes(queue.receive_queue_bytes),
             queue
                 .lost_total
                 .map_or_else(|| "an unknown number of".to_owned(), count)
         ),
-        Reading::Unknown { reason } => format!("not known: {reason}"),
+        None => not_known(answer.ames.reason()),
     }
 }
 
 fn memory(answer: &Answer) -> String {
     let faults = answer.mars_major_faults_total;
     let faults = faults.map_or_else(|| "an unknown number of".to_owned(), count);
-    let swap = match &answer.swapped_in_pages {
-        Reading::Known(pages) => format!("{} pages came from swap (whole machine)", count(*pages)),
-        Reading::Unknown { reason } => format!("pages from swap not known: {reason}"),
+    let swap = match answer.swapped_in_pages.known() {
+        Some(pages) => format!("{} pages came from swap (whole machine)", count(*pages)),
+        None => format!(
+            "pages from swap {}",
+            not_known(answer.swapped_in_pages.reason())
+        ),
     };
     format!("{faults} major faults of mars, {swap}")
 }
