@@ -12,6 +12,8 @@ pub mod cli;
 pub mod history;
 pub mod host;
 pub mod model;
+pub mod now;
+pub mod ping;
 pub mod recommend;
 pub mod render;
 pub mod report;

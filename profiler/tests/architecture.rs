@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that turn values into values.
-const PURE: [&str; 9] = [
+const PURE: [&str; 11] = [
     "model",
     "history",
     "aggregate",
@@ -15,6 +15,8 @@ const PURE: [&str; 9] = [
     "catalogue",
     "recommend",
     "report",
+    "now",
+    "ping",
     "render",
 ];
 

@@ -6,6 +6,8 @@ mod completions;
 mod deep_dive;
 mod doctor;
 mod history;
+mod now;
+mod ping;
 mod report;
 mod sampler;
 mod session;
@@ -33,6 +35,8 @@ Examples:
   sudo profile --ship ~zod --seconds 10     by its name
   sudo profile --ship 1234 --format json    by a process id; JSON on stdout
   profile report zod-1/capture              the same report again, without root
+  sudo profile now --ship ~zod              what it does at this moment
+  profile ping --ship ~zod                  how long it takes to answer, now
   sudo profile doctor                       what this host lacks
   sudo profile history --store ships.db     what the sampler stored, over time
   profile catalogue ram                     one fix, with its commands
@@ -59,6 +63,10 @@ enum Command {
     Report(ReportArgs),
     /// Says whether this host can be profiled: each lack with one sentence and one command.
     Doctor(DoctorArgs),
+    /// Says within two seconds what a ship does at this moment, also one that hangs.
+    Now(now::NowArgs),
+    /// Asks a running ship how long it takes to answer: its king alone, and through Nock.
+    Ping(ping::PingArgs),
     /// Samples ships for months into a store: budgets, waits, losses, memory, a window at a time.
     Sampler(SamplerArgs),
     /// Shows what the sampler stored: tables, a chart, and where time went.
@@ -237,6 +245,8 @@ pub fn main() -> ExitCode {
         None => deep_dive::run(&cli.deep_dive),
         Some(Command::Report(arguments)) => report::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
+        Some(Command::Now(arguments)) => now::run(&arguments),
+        Some(Command::Ping(arguments)) => ping::run(&arguments),
         Some(Command::Sampler(arguments)) => sampler::run(&arguments),
         Some(Command::History(arguments)) => history::run(&arguments),
         Some(Command::Catalogue(arguments)) => catalogue::run(&arguments),

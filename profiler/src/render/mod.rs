@@ -4,7 +4,9 @@
 pub mod flamegraph;
 pub mod history;
 pub mod json;
+pub mod now;
 pub mod page;
+pub mod ping;
 pub mod text;
 
 /// Whether a character could change what a terminal does or how a line reads: control characters

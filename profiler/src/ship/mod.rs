@@ -4,6 +4,7 @@
 //! Nothing here touches a ship: no signal, no `ptrace` stop, no lock and no write in its pier.
 
 mod arguments;
+pub mod conn;
 mod discover;
 mod error;
 mod lock;

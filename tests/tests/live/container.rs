@@ -142,6 +142,30 @@ fn ship_in_a_container_is_profiled_from_the_host() {
     assert!(svg.contains("Computer"), "{svg}");
 }
 
+#[test]
+fn ship_in_a_container_answers_the_host() {
+    let Some(_live) = gate::need_root() else {
+        return;
+    };
+    let container = Container::start();
+    let king = container.king_pid.to_string();
+    let pier = container.pier.to_str().unwrap().to_owned();
+    for ship in [king.as_str(), NAME, &pier] {
+        let ping = Profile::new(["ping", "--count", "1", "--ship", ship]).json();
+        let outcome = ping.run().unwrap();
+        assert_eq!(outcome.code(), Some(DONE), "{outcome:?}");
+        let now = Profile::new(["now", "--ship", ship]).json().run().unwrap();
+        assert_eq!(now.code(), Some(DONE), "{now:?}");
+        let answer = now.json().unwrap();
+        assert!(answer["king"].get("answered").is_some(), "{answer:#}");
+        assert_eq!(
+            number(&answer, "mars_tgid"),
+            u64::from(container.mars_pid),
+            "{answer:#}"
+        );
+    }
+}
+
 /// Runs `action` in a thread of its own, so that what it changes of itself ends with it.
 fn in_thread<T: Send>(action: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| scope.spawn(action).join()).unwrap()
