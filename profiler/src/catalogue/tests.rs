@@ -31,6 +31,11 @@ fn ask(id: &str, leaves: &[(Leaf, u64)], change: impl FnOnce(&mut Capture)) -> A
             total_ns: seconds * NS_PER_S,
             ..Part::default()
         };
+        match leaf {
+            Leaf::RunQueue => attribution.run_queue_ns = part.total_ns,
+            Leaf::Throttled => attribution.throttled_ns = part.total_ns,
+            _ => {}
+        }
         attribution.parts.insert(*leaf, part);
     }
     let situation = Situation {
