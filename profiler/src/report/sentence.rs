@@ -222,7 +222,10 @@ fn typical(leaf: Leaf, facts: &Facts<'_>) -> String {
     let part = facts.attribution.parts.get(&leaf);
     match part.and_then(|part| part.waits.sum_quantile(500)) {
         Some(ns) if facts.attribution.events.is_some() => {
-            format!(", half of it in events that waited {} or more", duration(ns))
+            format!(
+                ", half of it in events that waited {} or more",
+                duration(ns)
+            )
         }
         Some(ns) => format!(", half of it in waits of {} or more", duration(ns)),
         None => String::new(),
