@@ -12,6 +12,7 @@ pub mod truth;
 pub mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -77,6 +78,8 @@ impl LeafShare {
 /// Runs scenarios, and keeps what quiet ships showed.
 #[derive(Debug, Default)]
 pub struct Accuracy {
+    /// Where captures and reports are kept, each in a directory of its scenario's name.
+    pub keep: Option<PathBuf>,
     page_ns: Option<u64>,
     quiet: BTreeMap<String, Measured>,
 }
@@ -85,14 +88,20 @@ impl Accuracy {
     /// Runs one.
     pub fn run(&mut self, scenario: &Scenario) -> Result<Outcome> {
         let quiet = self.quiet(scenario)?;
-        let measured = stage::measure(scenario, SECONDS, self.page_ns()?)?;
+        let measured = self.measured(scenario)?;
         Ok(outcome(scenario, &measured, &quiet))
     }
 
     /// Runs one without the quiet ship: for its verdict alone.
     pub fn verdict(&mut self, scenario: &Scenario) -> Result<Outcome> {
-        let measured = stage::measure(scenario, SECONDS, self.page_ns()?)?;
+        let measured = self.measured(scenario)?;
         Ok(outcome(scenario, &measured, &Measured::default()))
+    }
+
+    fn measured(&mut self, scenario: &Scenario) -> Result<Measured> {
+        let page_ns = self.page_ns()?;
+        let keep = self.keep.as_ref().map(|keep| keep.join(scenario.name));
+        stage::measure(scenario, SECONDS, page_ns, keep.as_deref())
     }
 
     /// What writing to a clean page takes: of a ship that does nothing else.
@@ -115,7 +124,11 @@ impl Accuracy {
         if let Some(known) = self.quiet.get(&key) {
             return Ok(known.clone());
         }
-        let measured = stage::measure(&quiet, QUIET_SECONDS, self.page_ns()?)?;
+        let mut measured = stage::measure(&quiet, QUIET_SECONDS, self.page_ns()?, None)?;
+        if measured.report["event_times"].is_null() {
+            // Shares of threads, which are no base for those of events.
+            measured = Measured::default();
+        }
         self.quiet.insert(key, measured.clone());
         Ok(measured)
     }

@@ -225,7 +225,7 @@ fn single() -> Vec<Scenario> {
         new("hogs-4", busy(), "cpu", &[Fault::Hogs(4)]),
         new("quota-20", busy(), "cpu", &[Fault::Quota(20)]),
         new("quota-30", busy(), "cpu", &[Fault::Quota(30)]),
-        new("computing-own", ship(6.0, 120_000), "cpu", &[]),
+        new("computing-own", ship(6.0, 130_000), "cpu", &[]),
         new("computing-behind", ship(100.0, 15_000), "cpu", &[]),
         new(
             "king-busy-10",
@@ -253,10 +253,10 @@ fn mixtures() -> Vec<Scenario> {
     let new = Scenario::new;
     vec![
         new(
-            "commit-40+hogs-1",
+            "commit-60+hogs-1",
             ship(20.0, 2_000),
             "disk",
-            &[writes(40), Fault::Hogs(1)],
+            &[writes(60), Fault::Hogs(1)],
         )
         .on_disk(),
         new(
@@ -268,7 +268,7 @@ fn mixtures() -> Vec<Scenario> {
         .on_disk(),
         new(
             "commit-40+computing",
-            ship(6.0, 60_000),
+            ship(12.0, 30_000),
             "disk",
             &[writes(40)],
         )

@@ -1,6 +1,7 @@
 //! Sets a scenario up, captures it, and takes it down.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -81,8 +82,13 @@ struct Injected {
     memory: Vec<MemoryLimit>,
 }
 
-/// Runs a scenario and captures `seconds` of it.
-pub fn measure(scenario: &Scenario, seconds: u64, page_ns: u64) -> Result<Measured> {
+/// Runs a scenario and captures `seconds` of it; the capture is kept in `keep`.
+pub fn measure(
+    scenario: &Scenario,
+    seconds: u64,
+    page_ns: u64,
+    keep: Option<&Path>,
+) -> Result<Measured> {
     let _accounting = taskstats::account_delays()?;
     let memory = Scratch::in_memory("pier")?;
     let disk = match scenario.place {
@@ -113,7 +119,11 @@ pub fn measure(scenario: &Scenario, seconds: u64, page_ns: u64) -> Result<Measur
     }
     let quota = injected.quota.as_ref().map(CpuQuota::cpu_stat);
     let witness = Witness::start(&ship.pids(), quota)?;
-    let profile = Profile::deep_dive(ship.pier(), seconds).json().start()?;
+    let mut profile = Profile::deep_dive(ship.pier(), seconds).json();
+    if let Some(directory) = keep {
+        profile = profile.output(directory);
+    }
+    let profile = profile.start()?;
     wait_until_attached(&profile)?;
     if is_cold {
         signal(Signal::CONT)?;
@@ -140,7 +150,7 @@ pub fn measure(scenario: &Scenario, seconds: u64, page_ns: u64) -> Result<Measur
 /// What a write to a clean page of the loom takes, ns: of a ship that does little else.
 pub fn page_ns() -> Result<u64> {
     let scenario = Scenario::dirtying();
-    let found = measure(&scenario, 2, 0)?;
+    let found = measure(&scenario, 2, 0, None)?;
     Ok(found.truth.computing_ns / found.truth.dirtied_pages.max(1))
 }
 

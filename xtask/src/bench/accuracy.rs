@@ -1,5 +1,7 @@
 //! How right the reports are: faults of known size against what is reported of them.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use harness::accuracy::{Accuracy, LeafShare, Outcome, scenarios};
 use serde::Serialize;
@@ -18,6 +20,9 @@ pub struct Options {
     /// Only the scenarios whose names contain this.
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Keep captures and reports in this directory, which must be new.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
 }
 
 /// Everything measured.
@@ -107,6 +112,7 @@ fn row(one: &Outcome) -> Vec<String> {
 pub fn run(options: &Options) -> Result<Results> {
     shell::heading("accuracy: what was injected and what is reported");
     let mut accuracy = Accuracy::default();
+    accuracy.keep.clone_from(&options.keep);
     let mut results = Results {
         goal_points: GOAL_POINTS,
         goal_unexplained_percent: GOAL_UNEXPLAINED_PERCENT,
