@@ -101,7 +101,7 @@ impl Attribution {
     /// the time of the events that it belongs to.
     pub fn computing_stalls(&self) -> bool {
         match &self.events {
-            Some(_) => self.own_computing_ns() > self.busy_ns() / 2,
+            Some(_) => self.is_saturated() || self.own_computing_ns() > self.busy_ns() / 2,
             None => self.is_saturated(),
         }
     }

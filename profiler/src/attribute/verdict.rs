@@ -2,7 +2,8 @@
 //!
 //! Shares mean nothing while nothing hurts. Where the ship's events were followed, it is healthy if 95 %
 //! of them took less than 100 ms, and stalled otherwise, by the cause that took most of their time. Their own
-//! computing is left aside, unless it is more than half of it.
+//! computing is left aside, unless it is more than half of it. A ship of which a thread was on CPU for 90 %
+//! of the time is stalled too: what waits for it in the king's queues is in no event's time yet.
 //!
 //! Where too few could be followed, a ship is taken for healthy if all of this holds:
 //!
@@ -111,6 +112,8 @@ fn of_events(
         let causes = Cause::ALL.into_iter().rev();
         let heaviest = causes.max_by_key(|cause| attribution.stalling_ns(*cause));
         (VerdictKind::Stalled, heaviest)
+    } else if attribution.is_saturated() {
+        (VerdictKind::Stalled, Some(Cause::Cpu))
     } else if circumstances.severe {
         (VerdictKind::Finding, None)
     } else if circumstances.whole {

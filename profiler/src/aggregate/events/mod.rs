@@ -124,7 +124,7 @@ pub fn summarise(capture: &Capture) -> Option<EventsSummary> {
     }
     let (messages, answers) = (messages(of(king)), messages(of(mars)));
     let idles = |absence: &Absence| is_idle_in_epoll(capture, absence);
-    let sleeps = sleeps(&timelines[&mars], &messages, idles);
+    let sleeps = sleeps(&timelines[&mars], &timelines[&king], &messages, idles);
     let start = |sleep: &&Absence| sleep.start_ktime_ns;
     let rests: Vec<u64> = sleeps.iter().map(start).collect();
     // While mars sleeps, nobody else begins a commit: one within the sleep was asked for before.
@@ -132,17 +132,19 @@ pub fn summarise(capture: &Capture) -> Option<EventsSummary> {
         .iter()
         .filter(|sleep| !is_committing(&commits, sleep.start_ktime_ns, sleep.runnable_ktime_ns));
     let quiet: Vec<u64> = quiet.map(start).collect();
-    let by_limit = match quiet.is_empty() {
-        true => pairing::by_limit(&messages, &computations, &answers),
+    let by_rests = (
+        pairing::works(&messages, &computations, &rests),
+        pairing::answers(&messages, &answers, &quiet),
+    );
+    let by_limit = match pairing::matched(&by_rests) < messages.len() / 2 {
+        true => {
+            let syncs: Vec<u64> = commits.iter().map(|commit| commit.sync_ktime_ns).collect();
+            pairing::by_limit(&messages, &computations, &answers, &syncs)
+        }
         false => None,
     };
     let matched_by_limit = by_limit.is_some();
-    let (works, answered) = by_limit.unwrap_or_else(|| {
-        (
-            pairing::works(&messages, &computations, &rests),
-            pairing::answers(&messages, &answers, &quiet),
-        )
-    });
+    let (works, answered) = by_limit.unwrap_or(by_rests);
     let mut summary = EventsSummary {
         computing_since_ktime_ns: open.map(|(start, _)| start),
         commits,
@@ -250,6 +252,7 @@ fn is_idle_in_epoll(capture: &Capture, absence: &Absence) -> bool {
 /// Sleeps of mars for which it had computed all that had been sent.
 fn sleeps<'a>(
     mars: &'a Timeline,
+    king: &Timeline,
     messages: &[Message],
     idles: impl Fn(&Absence) -> bool,
 ) -> Vec<&'a Absence> {
@@ -260,9 +263,20 @@ fn sleeps<'a>(
             let before = messages.partition_point(|message| message.sent_ktime_ns <= rest);
             before
                 .checked_sub(1)
-                .is_none_or(|last| messages[last].sent_ktime_ns + SENDING_NS < rest)
+                .is_none_or(|last| delivered(messages[last].sent_ktime_ns, king) < rest)
         })
         .collect()
+}
+
+/// When a message was surely there that was about to be sent: the king may have been taken off its CPU
+/// just then.
+fn delivered(sent_ktime_ns: u64, king: &Timeline) -> u64 {
+    let soon = sent_ktime_ns + SENDING_NS;
+    let away = king.within(sent_ktime_ns, soon).iter();
+    away.filter(|absence| absence.is_preemption())
+        .map(|absence| absence.end_ktime_ns + SENDING_NS)
+        .max()
+        .unwrap_or(soon)
 }
 
 /// Whether a commit was under way at any moment from `from` to `to`.

@@ -139,14 +139,22 @@ const MIN_AT_LIMIT: usize = 20;
 /// For each message how it was computed, and when it was answered.
 pub type Pairs = (Vec<Option<Work>>, Vec<Option<u64>>);
 
+/// How many messages have both.
+pub fn matched(pairs: &Pairs) -> usize {
+    let both = pairs.0.iter().zip(&pairs.1);
+    both.filter(|(work, answered)| work.is_some() && answered.is_some())
+        .count()
+}
+
 /// The same for a ship so busy that mars never sleeps. Then the king always has its limit of messages
 /// under way, and that tells how many were when the capture began: where the number of the unanswered
 /// has its largest value again and again, this value is the limit. Events were computed at the latest
-/// possible moment before their answers.
+/// possible moment before their answers: one of `syncs`, by which commits become durable, lies between.
 pub fn by_limit(
     messages: &[Message],
     computations: &[Computation],
     answers: &[Message],
+    syncs: &[u64],
 ) -> Option<Pairs> {
     let unanswered: Vec<isize> = messages
         .iter()
@@ -166,6 +174,14 @@ pub fn by_limit(
         .map(|i| answers.get(i + earlier).map(|a| a.sent_ktime_ns))
         .collect();
     let groups = groups(computations);
+    // When the answer to a message may come at the earliest.
+    let ready = |message: &Message, work: &Work| match message.kind() {
+        Some(_) => {
+            let next = syncs.partition_point(|sync| *sync < work.end_ktime_ns);
+            syncs.get(next).copied().unwrap_or(u64::MAX)
+        }
+        None => work.end_ktime_ns,
+    };
     let fits = |begun: usize| {
         messages
             .iter()
@@ -174,7 +190,7 @@ pub fn by_limit(
             .all(|(i, (message, answered))| {
                 groups.get(i + begun).is_none_or(|group| {
                     group.start_ktime_ns >= message.sent_ktime_ns
-                        && answered.is_none_or(|answered| group.end_ktime_ns <= answered)
+                        && answered.is_none_or(|answered| ready(message, group) <= answered)
                 })
             })
     };
@@ -271,11 +287,15 @@ mod tests {
             .iter()
             .map(|reply| poke(reply.sent_ktime_ns + 1))
             .collect();
-        let (works, answered) = by_limit(&messages, &computations, &replies).unwrap();
+        let syncs: Vec<u64> = replies
+            .iter()
+            .map(|reply| reply.sent_ktime_ns - 2)
+            .collect();
+        let (works, answered) = by_limit(&messages, &computations, &replies, &syncs).unwrap();
         // The first message is the eleventh from the beginning: eight computations come before it.
         assert_eq!(works[0].map(|work| work.start_ktime_ns), Some(at(8)));
         assert_eq!(answered[0], Some(at(8) + 13));
-        assert!(by_limit(&messages[..5], &computations, &replies).is_none());
+        assert!(by_limit(&messages[..5], &computations, &replies, &syncs).is_none());
     }
 
     #[test]
