@@ -70,7 +70,7 @@ impl Scenario {
 
     fn on_disk(self) -> Self {
         Self {
-            place: Place::Disk(512 * MIB),
+            place: Place::Disk(1024 * MIB),
             ..self
         }
     }
@@ -241,9 +241,9 @@ fn single() -> Vec<Scenario> {
         ),
         new(
             "dirty-tracking",
-            pages(ship(0.0, 0), 49_152, 600),
+            pages(ship(0.0, 0), 65_536, 1600),
             "memory",
-            &[packets(15.0, 30)],
+            &[packets(8.0, 10)],
         ),
     ]
 }
@@ -253,10 +253,10 @@ fn mixtures() -> Vec<Scenario> {
     let new = Scenario::new;
     vec![
         new(
-            "commit-60+hogs-1",
+            "commit-40+hogs-1",
             ship(20.0, 2_000),
             "disk",
-            &[writes(60), Fault::Hogs(1)],
+            &[writes(40), Fault::Hogs(1)],
         )
         .on_disk(),
         new(
@@ -267,20 +267,20 @@ fn mixtures() -> Vec<Scenario> {
         )
         .on_disk(),
         new(
-            "commit-40+computing",
+            "commit-20+computing",
             ship(12.0, 30_000),
             "disk",
-            &[writes(40)],
+            &[writes(20)],
         )
         .on_disk(),
         new(
             "snapshot-256+hogs-2",
             snapping(256),
-            "disk",
+            "cpu",
             &[Fault::Hogs(2)],
         ),
         new(
-            "snapshot-64+commit-40",
+            "snapshot-16+commit-40",
             ShipOptions {
                 snap_seconds: Some(1),
                 ..pages(ship(20.0, 2_000), 4096, 16)
@@ -304,10 +304,10 @@ fn mixtures() -> Vec<Scenario> {
         )
         .evicting(),
         new(
-            "behind+hogs-1+quota-60",
-            ship(40.0, 12_000),
+            "behind+hogs-1+quota-50",
+            ship(40.0, 15_000),
             "cpu",
-            &[Fault::Hogs(1), Fault::Quota(60)],
+            &[Fault::Hogs(1), Fault::Quota(50)],
         ),
     ]
 }

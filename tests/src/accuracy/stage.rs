@@ -95,7 +95,7 @@ pub fn measure(
         Place::Memory => None,
         Place::Disk(bytes) => Some(LoopDisk::new(bytes)?),
     };
-    let _swap = swap(scenario)?;
+    let swap = swap(scenario)?;
     let place = disk.as_ref().map_or(memory.path(), LoopDisk::path);
     let mut ship = scenario.ship.start_in(place)?;
     let mut injected = Injected::default();
@@ -104,7 +104,9 @@ pub fn measure(
         inject(*fault, &ship, disk.as_ref(), &mut injected)?;
     }
     if !injected.memory.is_empty() {
-        evict_image(&ship)?;
+        if swap.is_none() {
+            evict_image(&ship)?;
+        }
         std::thread::sleep(SETTLE);
     }
     let mars = Pid::from_raw(ship.mars_pid().cast_signed());

@@ -3,13 +3,13 @@
 //!
 //! | part of an event's way | whose time | from |
 //! |---|---|---|
-//! | arrival, sending | king | its notes |
+//! | arrival, sending | king; mars while ten events are under way, as no more may be | its notes |
 //! | sending, computing, computed | mars | its notes |
 //! | computed, commit | the commit before; else mars | its notes |
 //! | commit | a commit worker | its notes |
 //! | commit, release | mars | its notes |
 //!
-//! Inside of a snapshot (mars' notes) mars' time is the snapshot's. The rest is what the thread waited
+//! Inside of a snapshot (mars' notes) mars' time is the snapshot's, but for its waits for a CPU. The rest is what the thread waited
 //! for by its delay accounting; of mars' computing, as much at the end of each computation as writing
 //! to that many clean pages takes was dirty tracking; and what is left was computing, or, of a commit
 //! worker, the commit.
@@ -66,7 +66,7 @@ impl Truth {
     /// Of a ship that was stopped.
     pub fn of(ship: &RunningShip, known: Known<'_>) -> Result<Self> {
         let (king, mars) = (ship.king_truth()?, ship.mars_truth()?);
-        let account = Account::new(ship, &mars, known);
+        let account = Account::new(ship, &king, &mars, known);
         let mut truth = Self::default();
         for event in events(&king, &mars).values() {
             let inside = event.arrived >= known.window.0 && event.released < known.window.1;
@@ -136,10 +136,33 @@ struct Account<'a> {
     commits: Vec<Span>,
     snapshots: Vec<Span>,
     dirty: Vec<Span>,
+    /// When the king had as many events under way as it may, and the others had to wait for mars.
+    full: Vec<Span>,
+}
+
+/// Most events that the king has under way (`pkg/vere/pier.c`).
+const LIMIT: i32 = 10;
+
+/// When `limit` of these or more were under way at once.
+fn crowded(under_way: impl Iterator<Item = Span>, limit: i32) -> Vec<Span> {
+    let ends = under_way.flat_map(|(start, end)| [(start, 1), (end, -1)]);
+    let mut ends: Vec<(u64, i32)> = ends.collect();
+    ends.sort_unstable();
+    let (mut count, mut since, mut found) = (0, 0, Vec::new());
+    for (at, change) in ends {
+        if count < limit && count + change >= limit {
+            since = at;
+        } else if count >= limit && count + change < limit {
+            found.push((since, at));
+        }
+        count += change;
+    }
+    join(found)
 }
 
 impl<'a> Account<'a> {
-    fn new(ship: &RunningShip, mars: &[Value], known: Known<'a>) -> Self {
+    fn new(ship: &RunningShip, king: &[Value], mars: &[Value], known: Known<'a>) -> Self {
+        let applied = king.iter().filter(|line| line["event"] == "applied");
         let waits = |tid: u32| known.testimony.waits.get(&tid).cloned().unwrap_or_default();
         let mains = ship.pids();
         let others = known.testimony.waits.iter();
@@ -160,6 +183,10 @@ impl<'a> Account<'a> {
             commits: of("commit", "start_ktime_ns", "end_ktime_ns"),
             snapshots: of("snapshot", "start_ktime_ns", "end_ktime_ns"),
             dirty: Vec::new(),
+            full: crowded(
+                applied.map(|line| span(line, "sent_ktime_ns", "reply_ktime_ns")),
+                LIMIT,
+            ),
         };
         let computed = mars.iter().filter(|line| line["event"] == "computed");
         let dirty = computed.flat_map(|line| account.dirty(line));
@@ -201,7 +228,13 @@ impl<'a> Account<'a> {
         self.take_waits(&mut own, &self.mars);
         truth.computing_ns += length_ns(&own);
         let leaves = &mut truth.leaves;
-        self.time(leaves, Lane::King, event.arrived, event.sent);
+        let mut king = vec![(event.arrived, event.sent)];
+        let behind = take(&mut king, &self.full);
+        for (lane, spans) in [(Lane::King, king), (Lane::Mars, behind)] {
+            for (start, end) in spans {
+                self.time(leaves, lane, start, end);
+            }
+        }
         self.time(leaves, Lane::Mars, event.sent, event.computing.0);
         let (computed, released) = (event.computing.1, event.released);
         self.time(leaves, Lane::Mars, event.computing.0, computed);
@@ -216,6 +249,20 @@ impl<'a> Account<'a> {
         let durable = event.commit.1.clamp(begun, released);
         self.time(leaves, Lane::Worker, begun, durable);
         self.time(leaves, Lane::Mars, durable, released);
+    }
+
+    /// Takes what of mars' time was a snapshot, but for its waits for a CPU.
+    fn snapshot(&self, leaves: &mut Leaves, rest: &mut Vec<Span>) {
+        let mut frozen = take(rest, &self.snapshots);
+        let mut queued = take(&mut frozen, &self.mars.run_queue);
+        let throttled = take(&mut queued, &self.known.testimony.throttled);
+        for (leaf, spans) in [
+            ("throttled", throttled),
+            ("run_queue", queued),
+            ("snapshot", frozen),
+        ] {
+            add(leaves, leaf, &spans);
+        }
     }
 
     fn time(&self, leaves: &mut Leaves, lane: Lane, start: u64, end: u64) {
@@ -235,7 +282,7 @@ impl<'a> Account<'a> {
             return add(leaves, "log_commit", &rest);
         }
         if lane != Lane::King {
-            add(leaves, "snapshot", &take(&mut rest, &self.snapshots));
+            self.snapshot(leaves, &mut rest);
             for (leaf, spans) in self.take_waits(&mut rest, &self.mars) {
                 add(leaves, leaf, &spans);
             }
@@ -247,4 +294,16 @@ impl<'a> Account<'a> {
 
 fn add(leaves: &mut Leaves, leaf: &str, spans: &[Span]) {
     *leaves.entry(leaf.to_owned()).or_default() += length_ns(spans);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_is_from_the_last_to_come_to_the_first_to_go() {
+        let under_way = [(0, 10), (2, 6), (4, 20), (12, 14)];
+        assert_eq!(crowded(under_way.into_iter(), 3), [(4, 6)]);
+        assert_eq!(crowded(under_way.into_iter(), 2), [(2, 10), (12, 14)]);
+    }
 }

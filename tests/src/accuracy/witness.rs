@@ -18,8 +18,9 @@ use super::taskstats::{Delays, Taskstats};
 use crate::process::threads;
 use crate::{Error, Result};
 
-/// Time between two readings: some 1 % of a CPU for a ship's eight threads.
-const INTERVAL: Duration = Duration::from_millis(2);
+/// Time between two readings: some per cent of a CPU for a ship's seven threads, and short beside an
+/// event of some milliseconds.
+const INTERVAL: Duration = Duration::from_micros(500);
 
 /// Waits of a thread, by what for.
 #[derive(Clone, Debug, Default)]
