@@ -187,17 +187,17 @@ fn single() -> Vec<Scenario> {
         new("snapshot-256", snapping(256), "disk", &[]),
         new("snapshot-512", snapping(512), "disk", &[]),
         new(
-            "first-touch-20",
+            "first-touch-150",
             reading(16_384),
             "disk",
-            &[Fault::ColdImage, reads(20)],
+            &[Fault::ColdImage, reads(150)],
         )
         .on_disk(),
         new(
-            "first-touch-60",
+            "first-touch-300",
             reading(16_384),
             "disk",
-            &[Fault::ColdImage, reads(60)],
+            &[Fault::ColdImage, reads(300)],
         )
         .on_disk(),
         new(
@@ -215,14 +215,14 @@ fn single() -> Vec<Scenario> {
         )
         .evicting(),
         new(
-            "swapped-8",
+            "swapped-12",
             pages(ship(20.0, 10_000), 4096, 64),
             "memory",
-            &[Fault::Swap(512 * MIB), Fault::Memory(8 * MIB)],
+            &[Fault::Swap(512 * MIB), Fault::Memory(12 * MIB)],
         )
         .evicting(),
         new("hogs-2", busy(), "cpu", &[Fault::Hogs(2)]),
-        new("hogs-4", busy(), "cpu", &[Fault::Hogs(4)]),
+        new("hogs-3", busy(), "cpu", &[Fault::Hogs(3)]),
         new("quota-20", busy(), "cpu", &[Fault::Quota(20)]),
         new("quota-30", busy(), "cpu", &[Fault::Quota(30)]),
         new("computing-own", ship(6.0, 130_000), "cpu", &[]),
@@ -290,17 +290,17 @@ fn mixtures() -> Vec<Scenario> {
         )
         .on_disk(),
         new(
-            "first-touch-40+hogs-1",
+            "first-touch-200+hogs-1",
             reading(16_384),
             "disk",
-            &[Fault::ColdImage, reads(40), Fault::Hogs(1)],
+            &[Fault::ColdImage, reads(200), Fault::Hogs(1)],
         )
         .on_disk(),
         new(
-            "evicted-32+commit-80",
+            "evicted-24+commit-60",
             reading(4096),
             "memory",
-            &[Fault::Memory(32 * MIB), writes(80)],
+            &[Fault::Memory(24 * MIB), writes(60)],
         )
         .evicting(),
         new(
