@@ -4,6 +4,7 @@
 //! SIGTERM and SIGHUP ([`undo`]). What a killed run left behind is recognised by name and removed by
 //! the next one ([`scratch`]).
 
+pub mod accuracy;
 pub mod error;
 pub mod faults;
 pub mod gate;

@@ -180,7 +180,7 @@ pub fn attribute_by(capture: &Capture, summaries: &Summaries, upkeep: &Shares) -
     attribution.run_queue_ns = attribution.leaf_ns(Leaf::RunQueue);
     let run_queue_ns: u64 = summaries.threads.iter().map(|t| t.run_queue_ns).sum();
     let splits = Splits {
-        mars: mars_splits(&summaries.threads, upkeep),
+        mars: mars_splits(&summaries.threads, upkeep, snapshots),
         throttled: ratio(throttled.values().sum(), run_queue_ns).min(1.0),
         stolen: attribution.stolen_ratio(),
     };
@@ -195,18 +195,26 @@ pub fn attribute_by(capture: &Capture, summaries: &Summaries, upkeep: &Shares) -
 }
 
 /// Shares of mars' time on CPU that were upkeep of memory. What is exact of the thread is an estimate
-/// of its events.
-fn mars_splits(threads: &[ThreadSummary], upkeep: &Shares) -> Vec<Split> {
+/// of its events. Samples are of all its computing, but upkeep is outside of snapshots, whose computing
+/// is no part of what is split.
+fn mars_splits(
+    threads: &[ThreadSummary],
+    upkeep: &Shares,
+    snapshots: Option<&SnapshotSummary>,
+) -> Vec<Split> {
     let Some(mars) = threads.iter().find(|thread| thread.role == Role::Mars) else {
         return Vec::new();
     };
     let reclaim = ratio(mars.memory.reclaim_on_cpu_ns, mars.on_cpu_ns).min(1.0);
     let compaction = ratio(mars.memory.compaction_on_cpu_ns, mars.on_cpu_ns).min(1.0 - reclaim);
     let rest = 1.0 - reclaim - compaction;
+    let snapshot_ns = snapshots.map_or(0, |snapshots| snapshots.on_cpu_ns);
+    let outside = 1.0 - ratio(snapshot_ns, mars.on_cpu_ns).min(1.0);
+    let of_outside = |share: f64| (share / outside.max(share)).min(1.0);
     let sampled = upkeep.get(&mars.thread).into_iter().flatten();
     [(Leaf::Reclaim, reclaim), (Leaf::Compaction, compaction)]
         .into_iter()
-        .chain(sampled.map(|(leaf, share)| (*leaf, share * rest)))
+        .chain(sampled.map(|(leaf, share)| (*leaf, of_outside(*share) * rest)))
         .collect()
 }
 

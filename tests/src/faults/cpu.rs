@@ -1,5 +1,6 @@
 //! CPU faults: competitors on one CPU, and a quota.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use rustix::io::Errno;
@@ -155,9 +156,14 @@ impl CpuQuota {
         }
     }
 
+    /// Where the kernel keeps its account of the group.
+    pub fn cpu_stat(&self) -> PathBuf {
+        self.group.path().join("cpu.stat")
+    }
+
     /// How often and how long (ns) the group was throttled: `cpu.stat`, the kernel's own account.
     pub fn throttled(&self) -> Result<(u64, u64)> {
-        let path = self.group.path().join("cpu.stat");
+        let path = self.cpu_stat();
         let text = std::fs::read_to_string(&path).map_err(Error::path("read", &path))?;
         let field = |name: &str| {
             text.lines()

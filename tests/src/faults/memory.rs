@@ -1,11 +1,16 @@
 //! Memory faults: a limit below what a ship works with, and swap space in compressed memory.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::fs::{Advice, fadvise};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
 use super::cgroup::{Cgroup, Controller, Version};
 use crate::error::run;
+use crate::ship::RunningShip;
 use crate::undo::Undo;
 use crate::{Error, Result};
 
@@ -53,6 +58,51 @@ impl MemoryLimit {
                 detail: format!("it has no line {name}"),
             })
     }
+}
+
+/// Takes the pages of mars' image from memory, so that it has to read them again.
+pub fn evict_image(ship: &RunningShip) -> Result<()> {
+    let pid = ship.mars_pid();
+    let path = PathBuf::from(format!("/proc/{pid}/maps"));
+    let maps = fs::read_to_string(&path).map_err(Error::path("read", &path))?;
+    let parts: Vec<libc::iovec> = maps
+        .lines()
+        .filter(|line| line.ends_with("/image.bin"))
+        .filter_map(|line| {
+            let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+            let address = |word| usize::from_str_radix(word, 16).ok();
+            let (start, end) = (address(start)?, address(end)?);
+            Some(libc::iovec {
+                iov_base: std::ptr::without_provenance_mut(start),
+                iov_len: end - start,
+            })
+        })
+        .collect();
+    let mars = Pid::from_raw(pid.cast_signed()).ok_or(rustix::io::Errno::SRCH);
+    let mars = mars
+        .and_then(|mars| pidfd_open(mars, PidfdFlags::empty()))
+        .map_err(Error::process("open", pid))?;
+    // SAFETY: the parts live until the call returns, and lie in another process, whose clean file
+    // pages come back with the same content.
+    let evicted = unsafe {
+        libc::syscall(
+            libc::SYS_process_madvise,
+            mars.as_raw_fd(),
+            parts.as_ptr(),
+            parts.len(),
+            libc::MADV_PAGEOUT,
+            0,
+        )
+    };
+    if evicted <= 0 {
+        let error = std::io::Error::last_os_error();
+        return Err(Error::Ineffective(format!("{error}: {maps}")));
+    }
+    // That was for the pages that mars has touched. The others are in the page cache alone.
+    let path = ship.pier().join(".urb/chk/image.bin");
+    let image = fs::File::open(&path).map_err(Error::path("open", &path))?;
+    fadvise(&image, 0, None, Advice::DontNeed)
+        .map_err(|errno| Error::path("drop the cache of", &path)(errno.into()))
 }
 
 /// Swap space on a zram device of our own.

@@ -7,6 +7,7 @@
 // Clippy's exception for tests ends at their helper functions.
 #![allow(clippy::unwrap_used)]
 
+mod accuracy;
 mod captures;
 mod container;
 mod errors;

@@ -1,7 +1,6 @@
 //! Reports as the tests read them, and the ships they are made of.
 
 use std::fs;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,8 +10,7 @@ use harness::profile::{Outcome, Profile};
 use harness::scratch::Scratch;
 use harness::ship::{RunningShip, ShipOptions};
 use harness::workspace;
-use rustix::fs::{Advice, fadvise};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::Pid;
 use serde_json::Value;
 
 use crate::kernel::wait_for_capture;
@@ -345,36 +343,7 @@ pub fn number(value: &Value, field: &str) -> u64 {
 
 /// Takes the pages of mars' image from memory, so that it has to read them again.
 pub fn evict_image(ship: &RunningShip) {
-    let maps = fs::read_to_string(format!("/proc/{}/maps", ship.mars_pid())).unwrap();
-    let images = maps.lines().filter(|line| line.ends_with("/image.bin"));
-    let parts: Vec<libc::iovec> = images
-        .map(|line| {
-            let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
-            let [start, end] = [start, end].map(|word| usize::from_str_radix(word, 16).unwrap());
-            libc::iovec {
-                iov_base: std::ptr::without_provenance_mut(start),
-                iov_len: end - start,
-            }
-        })
-        .collect();
-    let mars = pidfd_open(process(ship.mars_pid()).unwrap(), PidfdFlags::empty()).unwrap();
-    // SAFETY: the parts live until the call returns, and lie in another process, whose clean file
-    // pages come back with the same content.
-    let evicted = unsafe {
-        libc::syscall(
-            libc::SYS_process_madvise,
-            mars.as_raw_fd(),
-            parts.as_ptr(),
-            parts.len(),
-            libc::MADV_PAGEOUT,
-            0,
-        )
-    };
-    let error = std::io::Error::last_os_error();
-    assert!(evicted > 0, "{error}: {maps}");
-    // That was for the pages that mars has touched. The others are in the page cache alone.
-    let image = fs::File::open(ship.pier().join(".urb/chk/image.bin")).unwrap();
-    fadvise(&image, 0, None, Advice::DontNeed).unwrap();
+    harness::faults::memory::evict_image(ship).unwrap();
 }
 
 /// A process id as system calls take it.

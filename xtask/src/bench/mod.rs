@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: what `profile` costs, beside what it may cost and what its peers cost.
+//! `cargo xtask bench`: what `profile` costs, beside what it may cost and what its peers cost, and how
+//! right it is.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use crate::consent::Consent;
 use crate::host::{self, Tool};
 use crate::shell;
 
+mod accuracy;
 mod bpf_stats;
 mod innocent;
 mod load;
@@ -41,8 +43,10 @@ pub struct Options {
     benchmark: Option<Benchmark>,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Benchmark {
+    /// Shares in the report against what was injected, in more than two dozen scenarios.
+    Accuracy(accuracy::Options),
     /// ns per run of every eBPF program, beside offcputime and runqlat.
     Programs(programs::Options),
     /// The ship's events per second, with and without the deep dive.
@@ -56,6 +60,9 @@ enum Benchmark {
 /// The results, as `--json` writes them.
 #[derive(Debug, Default, Serialize)]
 struct Results {
+    /// Flat, so that `scenarios` is where readers look for it.
+    #[serde(flatten)]
+    accuracy: Option<accuracy::Results>,
     #[serde(skip_serializing_if = "Option::is_none")]
     programs: Option<programs::Results>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +75,13 @@ struct Results {
 
 /// Measures what was asked for, prints it as tables, and writes it as JSON.
 pub fn run(options: &Options, consent: &Consent) -> Result<()> {
-    host::prepare(&TOOLS, consent)?;
+    match &options.benchmark {
+        Some(Benchmark::Accuracy(_)) => host::prepare(&host::FAULT_TOOLS, consent)?,
+        _ => {
+            host::prepare(&host::FAULT_TOOLS, consent)?;
+            host::prepare(&TOOLS, consent)?;
+        }
+    }
     let _live = gate::bpf()?;
     shell::heading("building the reference ship and profile");
     shell::run(&mut workspace::ship_build())?;
@@ -78,11 +91,17 @@ pub fn run(options: &Options, consent: &Consent) -> Result<()> {
         Benchmark::Throughput(throughput::Options::default()),
         Benchmark::Innocent(innocent::Options::default()),
         Benchmark::Sampler(sampler::Options::default()),
+        Benchmark::Accuracy(accuracy::Options::default()),
     ];
-    let asked = options.benchmark;
+    let asked = &options.benchmark;
     let mut results = Results::default();
     for benchmark in asked.as_ref().map_or(&all[..], std::slice::from_ref) {
         match benchmark {
+            Benchmark::Accuracy(options) => {
+                let found = accuracy::run(options)?;
+                print!("{}", found.table());
+                results.accuracy = Some(found);
+            }
             Benchmark::Programs(options) => {
                 let found = programs::run(*options)?;
                 print!("{}", found.table());

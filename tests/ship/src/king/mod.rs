@@ -332,6 +332,8 @@ impl King {
 
     /// Takes the packets that have come, batch by batch, so that a busy king leaves the rest to wait in the socket.
     fn hear(&mut self) -> anyhow::Result<()> {
+        // All that this turn of the loop takes has arrived with it, and waits for what is before it.
+        let arrival_ktime_ns = monotonic_ns();
         for _ in 0..ames::TURNS {
             let Some(world) = &mut self.world else { break };
             let batch = world
@@ -341,12 +343,14 @@ impl King {
             if batch.is_empty() {
                 break;
             }
-            batch.iter().for_each(|datagram| self.hear_one(datagram));
+            for datagram in &batch {
+                self.hear_one(datagram, arrival_ktime_ns);
+            }
         }
         Ok(())
     }
 
-    fn hear_one(&mut self, datagram: &Datagram) {
+    fn hear_one(&mut self, datagram: &Datagram, arrival_ktime_ns: u64) {
         self.packets.received += 1;
         if let Some(computer) = &mut self.computer {
             computer.run(self.options.king_compute_us);
@@ -356,8 +360,8 @@ impl King {
             Some(PacketKind::Acknowledgement) => {}
             Some(PacketKind::Ames | PacketKind::MesaPoke) if self.is_stopping => {}
             Some(PacketKind::Ames | PacketKind::MesaPoke) => {
-                self.queues
-                    .hear(task::lane(datagram.from), &datagram.bytes, monotonic_ns());
+                let lane = task::lane(datagram.from);
+                self.queues.hear(lane, &datagram.bytes, arrival_ktime_ns);
             }
         }
     }
