@@ -132,11 +132,20 @@ pub fn summarise(capture: &Capture) -> Option<EventsSummary> {
         .iter()
         .filter(|sleep| !is_committing(&commits, sleep.start_ktime_ns, sleep.runnable_ktime_ns));
     let quiet: Vec<u64> = quiet.map(start).collect();
-    let by_rests = (
+    let mut by_rests = (
         pairing::works(&messages, &computations, &rests),
         pairing::answers(&messages, &answers, &quiet),
     );
-    let by_limit = match pairing::matched(&by_rests) < messages.len() / 2 {
+    let few = |pairs: &pairing::Pairs| pairing::matched(pairs) < messages.len() / 2;
+    let mut by_commits = false;
+    if few(&by_rests)
+        && let Some(answered) =
+            pairing::answers_by_commits(&messages, &by_rests.0, &answers, &commits)
+    {
+        by_rests.1 = answered;
+        by_commits = true;
+    }
+    let by_limit = match few(&by_rests) {
         true => {
             let syncs: Vec<u64> = commits.iter().map(|commit| commit.sync_ktime_ns).collect();
             pairing::by_limit(&messages, &computations, &answers, &syncs)
@@ -156,7 +165,7 @@ pub fn summarise(capture: &Capture) -> Option<EventsSummary> {
     };
     let turns = of(king);
     // Later messages may still be under way.
-    let settled = match matched_by_limit {
+    let settled = match matched_by_limit || by_commits {
         true => answers.last().map_or(0, |answer| answer.sent_ktime_ns),
         false => quiet.last().copied().unwrap_or(u64::MAX),
     };

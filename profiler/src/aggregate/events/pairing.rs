@@ -3,6 +3,7 @@
 //! between two of them do not fit, nothing is guessed.
 
 use super::EventKind;
+use super::commit::Commit;
 use super::computation::{Computation, Work, take_first, take_last};
 use super::message::Content;
 
@@ -129,6 +130,54 @@ pub fn answers(messages: &[Message], answers: &[Message], rests: &[u64]) -> Vec<
         }));
     }
     times
+}
+
+/// Share of the events whose answers may lie elsewhere than between their commit and the next, because
+/// the ends of commits are not known to the microsecond.
+const MISFIT_RATIO: f64 = 0.02;
+/// Fewer events than this tell nothing.
+const MIN_EVENTS: usize = 10;
+
+/// When each message was answered, where commits follow each other without a moment between, but mars
+/// rests: an event is answered after its commit and before the next one ends, because mars begins no
+/// other before. Only one number of earlier messages under way fits that, or nothing is said.
+pub fn answers_by_commits(
+    messages: &[Message],
+    works: &[Option<Work>],
+    answers: &[Message],
+    commits: &[Commit],
+) -> Option<Vec<Option<u64>>> {
+    let answer = |i: usize, earlier: usize| answers.get(i + earlier).map(|a| a.sent_ktime_ns);
+    let misfits = |earlier: usize| {
+        let (mut seen, mut misfits) = (0_usize, 0_usize);
+        for (i, (message, work)) in messages.iter().zip(works).enumerate() {
+            let (Some(_), Some(work), Some(answered)) = (message.kind(), work, answer(i, earlier))
+            else {
+                continue;
+            };
+            let at = commits.partition_point(|commit| commit.start_ktime_ns < work.end_ktime_ns);
+            let Some(commit) = commits.get(at) else {
+                continue;
+            };
+            let next = commits
+                .get(at + 1)
+                .map_or(u64::MAX, |next| next.end_ktime_ns);
+            seen += 1;
+            // A commit's end may be told late, but not by half of it; answers to the one before come early
+            // in it.
+            let durable = commit.sync_ktime_ns.midpoint(commit.end_ktime_ns);
+            if !(durable..next).contains(&answered) {
+                misfits += 1;
+            }
+        }
+        (seen >= MIN_EVENTS && misfits as f64 <= seen as f64 * MISFIT_RATIO).then_some(())
+    };
+    let mut fitting = (0..=LIMIT).filter(|earlier| misfits(*earlier).is_some());
+    let earlier = fitting.next()?;
+    if fitting.next().is_some() {
+        return None;
+    }
+    Some((0..messages.len()).map(|i| answer(i, earlier)).collect())
 }
 
 /// Most messages that the king leaves unanswered (`pkg/vere/pier.c`).
@@ -296,6 +345,40 @@ mod tests {
         assert_eq!(works[0].map(|work| work.start_ktime_ns), Some(at(8)));
         assert_eq!(answered[0], Some(at(8) + 13));
         assert!(by_limit(&messages[..5], &computations, &replies, &syncs).is_none());
+    }
+
+    /// Commits of 10 without a pause, each with the three events computed during the one before; four
+    /// messages were under way when the capture began.
+    #[test]
+    fn answers_lie_between_their_commit_and_the_next() {
+        use crate::model::ThreadId;
+        let commit = |i: u64| Commit {
+            thread: ThreadId { tgid: 1, tid: 2 },
+            start_ktime_ns: 100 + 10 * i,
+            sync_ktime_ns: 101 + 10 * i,
+            end_ktime_ns: 110 + 10 * i,
+        };
+        let commits: Vec<Commit> = (0..30).map(commit).collect();
+        let (mut messages, mut works, mut replies) = (Vec::new(), Vec::new(), Vec::new());
+        replies.extend((0..4).map(poke));
+        for i in 0..75_u64 {
+            // Computed during one commit, in the next, answered after that.
+            let (batch, place) = (i / 3, i % 3);
+            let end_ktime_ns = 102 + 10 * batch + place;
+            messages.push(poke(end_ktime_ns - 3));
+            works.push(Some(Work {
+                start_ktime_ns: end_ktime_ns - 1,
+                end_ktime_ns,
+                succeeded: true,
+                event_number: None,
+            }));
+            replies.push(poke(120 + 10 * batch + place));
+        }
+        let answered = answers_by_commits(&messages, &works, &replies, &commits).unwrap();
+        assert_eq!(answered[0], Some(120));
+        assert_eq!(answered[74], Some(120 + 240 + 2));
+        // Where nothing tells one number from another, nothing is said.
+        assert!(answers_by_commits(&messages, &works, &replies, &[]).is_none());
     }
 
     #[test]
