@@ -108,12 +108,10 @@ fn of_events(
     circumstances: Circumstances,
 ) -> (VerdictKind, Option<Cause>) {
     let p95_ns = events.all.histogram.quantile(950).unwrap_or(0);
-    if p95_ns.min(events.all.max_ns) >= SLOW_EVENT_NS {
+    if p95_ns.min(events.all.max_ns) >= SLOW_EVENT_NS || attribution.is_saturated() {
         let causes = Cause::ALL.into_iter().rev();
         let heaviest = causes.max_by_key(|cause| attribution.stalling_ns(*cause));
         (VerdictKind::Stalled, heaviest)
-    } else if attribution.is_saturated() {
-        (VerdictKind::Stalled, Some(Cause::Cpu))
     } else if circumstances.severe {
         (VerdictKind::Finding, None)
     } else if circumstances.whole {

@@ -127,14 +127,14 @@ fn evicted_pages_are_the_fault_of_memory() {
         return;
     };
     let disk = LoopDisk::new(512 << 20).unwrap();
-    // Each event reads so much that an operator would feel it: the verdict needs 100 ms.
-    let ship = ShipOptions {
-        events_per_second: Some(6.0),
-        compute_us: Some(45_000),
-        ..reading_ship()
-    };
-    let ship = ship.start_in(disk.path()).unwrap();
+    let ship = reading_ship().start_in(disk.path()).unwrap();
     let _limit = MemoryLimit::start(40 << 20, &ship.pids()).unwrap();
+    // So that an operator would feel it: an event reads some 40 times, and the verdict needs 100 ms.
+    let limits = IopsLimits {
+        read: Some(300),
+        write: None,
+    };
+    let _slow = SlowDisk::start(&disk, limits, &ship.pids()).unwrap();
     // So that they are read anew, and charged to the group.
     evict_image(&ship);
     settle();
@@ -158,8 +158,8 @@ fn swapped_pages_are_the_fault_of_memory() {
     };
     let ship = ShipOptions {
         dirty_pages: Some(64),
-        events_per_second: Some(16.0),
-        compute_us: Some(15_000),
+        events_per_second: Some(10.0),
+        compute_us: Some(25_000),
         ..reading_ship()
     };
     let disk = LoopDisk::new(512 << 20).unwrap();
