@@ -34,10 +34,7 @@ const REPORT: &str = "report.json";
 
 pub(super) fn run(arguments: &DeepDive) -> anyhow::Result<u8> {
     let roots = Roots::default();
-    let selector = arguments
-        .ship
-        .as_deref()
-        .map_or(Selector::Only, Selector::parse);
+    let selector = Selector::of(arguments.ship.as_deref());
     let ship = discover(&roots, &selector)?;
     let max_record_bytes = arguments.max_size << 20;
     let caller = sudo_caller(|name| std::env::var(name).ok());

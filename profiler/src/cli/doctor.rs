@@ -25,10 +25,7 @@ struct Answers<'a> {
 
 pub(super) fn run(arguments: &DoctorArgs) -> anyhow::Result<u8> {
     let roots = Roots::default();
-    let selector = arguments
-        .ship
-        .as_deref()
-        .map_or(Selector::Only, Selector::parse);
+    let selector = Selector::of(arguments.ship.as_deref());
     let ship = crate::ship::access(&roots, &selector);
     let facts = gather(&roots, needed(), ship, Path::new("."), OUTPUT_NEEDED_BYTES);
     let checks = checks(&facts);

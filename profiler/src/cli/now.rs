@@ -77,10 +77,7 @@ pub(super) struct NowArgs {
 
 pub(super) fn run(arguments: &NowArgs) -> anyhow::Result<u8> {
     let roots = Roots::default();
-    let selector = arguments
-        .ship
-        .as_deref()
-        .map_or(Selector::Only, Selector::parse);
+    let selector = Selector::of(arguments.ship.as_deref());
     let ship = discover(&roots, &selector)?;
     let answer = answer(watch(&roots, &ship));
     print(&match arguments.format {

@@ -72,10 +72,7 @@ enum Told {
 
 pub(super) fn run(arguments: &PingArgs) -> anyhow::Result<u8> {
     let roots = Roots::default();
-    let selector = arguments
-        .ship
-        .as_deref()
-        .map_or(Selector::Only, Selector::parse);
+    let selector = Selector::of(arguments.ship.as_deref());
     let ship = discover(&roots, &selector)?;
     let conn = Conn::open(&roots, &ship, arguments.timeout)?;
     let is_text = arguments.format == Format::Text;

@@ -120,10 +120,9 @@ enum Wanted {
 
 impl Wanted {
     fn of(arguments: &SamplerArgs) -> Self {
-        match (&arguments.ship, arguments.all) {
-            (_, true) => Self::All,
-            (Some(ship), false) => Self::One(Selector::parse(ship)),
-            (None, false) => Self::One(Selector::Only),
+        match arguments.all {
+            true => Self::All,
+            false => Self::One(Selector::of(arguments.ship.as_deref())),
         }
     }
 

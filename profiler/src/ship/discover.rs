@@ -29,6 +29,11 @@ pub enum Selector {
 }
 
 impl Selector {
+    /// Of a `--ship` argument that may be left out.
+    pub fn of(argument: Option<&str>) -> Self {
+        argument.map_or(Self::Only, Self::parse)
+    }
+
     /// Reads a `--ship` argument: `~zod` is a name, digits are a process id, all else is a path.
     pub fn parse(text: &str) -> Self {
         match text.parse() {

@@ -7,26 +7,22 @@ use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use harness::process::poll_until;
-use harness::profile::{Profile, RunningProfile};
+use harness::profile::Profile;
 use harness::scratch::Scratch;
 use harness::ship::{RunningShip, ShipOptions};
 use rustix::event::epoll;
 use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
 
-use super::bpf_stats;
 use super::statistics::Spread;
 use super::table::Table;
+use super::watched::{ATTACH_LIMIT, while_attached};
 use crate::shell;
 
 /// Most that a call may cost more in the deep dive, ns.
 const DEEP_DIVE_GOAL_NS: f64 = 15.0;
 /// The same while sampling.
 const SAMPLING_GOAL_NS: f64 = 10.0;
-/// How long a profiler may take to attach.
-const ATTACH_LIMIT: Duration = Duration::from_secs(30);
-
 /// Options of `bench innocent`.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Options {
@@ -253,29 +249,9 @@ fn difference(with: &[f64; 5], without: &[f64; 5]) -> [f64; 5] {
 
 /// Measures while a profiler watches.
 fn watched(profile: &Profile, measure: impl Fn() -> [f64; 5]) -> Result<[f64; 5]> {
-    let running: RunningProfile = profile.start()?;
-    let pid = running.pid();
-    poll_until("the profiler to attach", ATTACH_LIMIT, || {
-        let programs = bpf_stats::programs_of(pid).unwrap_or_default();
-        let attached = programs
-            .values()
-            .any(|program| program.name == "sched_switch");
-        Ok(if attached {
-            Ok(())
-        } else {
-            Err("it has no program".into())
-        })
-    })?;
-    // Syscalls come after the scheduler.
-    std::thread::sleep(Duration::from_secs(1));
-    let found = measure();
-    running.signal(rustix::process::Signal::INT)?;
-    let outcome = running.finish()?;
-    anyhow::ensure!(
-        matches!(outcome.code(), Some(0 | 3)),
-        "profile ended with {}: {}",
-        outcome.status,
-        outcome.stderr
-    );
-    Ok(found)
+    while_attached(profile, || {
+        // Syscalls come after the scheduler.
+        std::thread::sleep(Duration::from_secs(1));
+        Ok(measure())
+    })
 }

@@ -22,6 +22,7 @@ mod sampler;
 mod statistics;
 mod table;
 mod throughput;
+mod watched;
 
 /// What the benchmarks run.
 const TOOLS: [Tool; 5] = [

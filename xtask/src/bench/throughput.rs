@@ -6,15 +6,14 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use harness::process::poll_until;
 use harness::profile::Profile;
 use harness::scratch::Scratch;
 use harness::ship::{RunningShip, ShipOptions};
 use serde::Serialize;
 
-use super::bpf_stats;
 use super::statistics::Spread;
 use super::table::Table;
+use super::watched::{ATTACH_LIMIT, while_attached};
 use crate::shell;
 
 /// More events per second than any ship can do.
@@ -25,9 +24,6 @@ const EVENT_NUMBER_ADDRESS: u64 = 0x2_0000_0010;
 
 /// Most that the deep dive may take of the ship's events per second, percent.
 const GOAL_PERCENT: f64 = 2.0;
-
-/// How long the deep dive may take to attach.
-const ATTACH_LIMIT: Duration = Duration::from_secs(30);
 
 /// Options of `bench throughput`.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -153,32 +149,12 @@ fn percent(value: f64, base: f64) -> f64 {
     (value / base - 1.0) * 100.0
 }
 
-/// The rate while the deep dive captures; its report comes after.
+/// The rate while the deep dive captures.
 fn profiled_rate(ship: &RunningShip, counter: &EventCounter, window: Duration) -> Result<f64> {
     let seconds = window.as_secs() + ATTACH_LIMIT.as_secs();
-    let profile = Profile::deep_dive(ship.pier(), seconds).start()?;
-    let pid = profile.pid();
-    poll_until("the deep dive to attach", ATTACH_LIMIT, || {
-        let programs = bpf_stats::programs_of(pid).unwrap_or_default();
-        let attached = programs
-            .values()
-            .any(|program| program.name == "sched_switch");
-        Ok(if attached {
-            Ok(())
-        } else {
-            Err("it has no program".into())
-        })
-    })?;
-    let rate = counter.rate(window)?;
-    profile.signal(rustix::process::Signal::INT)?;
-    let outcome = profile.finish()?;
-    anyhow::ensure!(
-        matches!(outcome.code(), Some(0 | 3)),
-        "profile ended with {}: {}",
-        outcome.status,
-        outcome.stderr
-    );
-    Ok(rate)
+    while_attached(&Profile::deep_dive(ship.pier(), seconds), || {
+        counter.rate(window)
+    })
 }
 
 /// Reads the ship's event number where vere keeps it.

@@ -5,7 +5,7 @@
 //! and lines to print at any time (`pkg/vere/lord.c`, `mars.c`). A client of `conn.sock` gets frames of
 //! the same form, which begin with the number of its request.
 
-use noun::{Atom, Prefix, Token};
+use noun::{Prefix, Token};
 use serde::{Deserialize, Serialize};
 
 /// What brought an event about.
@@ -101,7 +101,7 @@ fn wire(tokens: &mut Prefix<'_>) -> Option<Option<String>> {
         match tokens.next()? {
             Token::Cell => match tokens.next()? {
                 Token::Atom(knot) => {
-                    let knot = text(&knot);
+                    let knot = knot.to_text();
                     if first.is_none() && knot.as_deref() != Some("") {
                         first = knot;
                     }
@@ -116,14 +116,10 @@ fn wire(tokens: &mut Prefix<'_>) -> Option<Option<String>> {
     }
 }
 
-fn text(atom: &Atom) -> Option<String> {
-    atom.to_text()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use noun::{Noun, jam};
+    use noun::{Atom, Noun, jam};
 
     fn poke(tag: &str, wire: &[&str], card: &str) -> Vec<u8> {
         let wire = Noun::list(wire.iter().map(|knot| Noun::cord(knot)));

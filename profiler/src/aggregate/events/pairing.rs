@@ -148,10 +148,10 @@ pub fn answers_by_commits(
     commits: &[Commit],
 ) -> Option<Vec<Option<u64>>> {
     let answer = |i: usize, earlier: usize| answers.get(i + earlier).map(|a| a.sent_ktime_ns);
-    let misfits = |earlier: usize| {
+    let fits = |earlier: &usize| {
         let (mut seen, mut misfits) = (0_usize, 0_usize);
         for (i, (message, work)) in messages.iter().zip(works).enumerate() {
-            let (Some(_), Some(work), Some(answered)) = (message.kind(), work, answer(i, earlier))
+            let (Some(_), Some(work), Some(answered)) = (message.kind(), work, answer(i, *earlier))
             else {
                 continue;
             };
@@ -170,9 +170,9 @@ pub fn answers_by_commits(
                 misfits += 1;
             }
         }
-        (seen >= MIN_EVENTS && misfits as f64 <= seen as f64 * MISFIT_RATIO).then_some(())
+        seen >= MIN_EVENTS && misfits as f64 <= seen as f64 * MISFIT_RATIO
     };
-    let mut fitting = (0..=LIMIT).filter(|earlier| misfits(*earlier).is_some());
+    let mut fitting = (0..=LIMIT).filter(fits);
     let earlier = fitting.next()?;
     if fitting.next().is_some() {
         return None;
