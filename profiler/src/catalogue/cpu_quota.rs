@@ -5,7 +5,7 @@ use crate::attribute::{Cause, Leaf};
 use crate::host::cgroup::{CpuLimit, Version};
 use crate::host::counters::KernelCounters;
 use crate::model::Meta;
-use crate::report::units::duration;
+use crate::report::units::spent;
 
 /// The entry.
 pub const ENTRY: Entry = Entry {
@@ -81,7 +81,10 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         }),
         current,
         proposed: proposed.to_owned(),
-        reason: format!("throttled for {}", duration(throttled_ns)),
+        reason: format!(
+            "throttled for {}",
+            spent(throttled_ns, situation.attribution)
+        ),
         apply: vec![
             format!("echo {} > {file}", shell_quote(&none)),
             format!(

@@ -4,7 +4,7 @@ use super::{Answer, Assessment, DISK_LEAVES, Entry, Gain, Restart, Risk, Situati
 use crate::attribute::Cause;
 use crate::host::cgroup::{IoLimit, Version};
 use crate::model::Meta;
-use crate::report::units::duration;
+use crate::report::units::spent;
 
 /// The entry.
 pub const ENTRY: Entry = Entry {
@@ -112,7 +112,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         reason: format!(
             "{} spent on a disk of which the group may use only so much; how quick it is without the \
              limit cannot be seen",
-            duration(disk_ns)
+            spent(disk_ns, situation.attribution)
         ),
         apply,
         undo: commands(|limit| Some(limit.per_second)),

@@ -4,7 +4,7 @@ use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation};
 use crate::aggregate::neighbour::Neighbour;
 use crate::attribute::{Cause, Leaf, blame, ratio};
 use crate::model::sum;
-use crate::report::units::{duration, percent};
+use crate::report::units::{percent, spent};
 
 /// The nice value that the unit files of the field use.
 const PROPOSED: i64 = -10;
@@ -68,7 +68,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
     let Some(neighbours) = situation.summaries.neighbours.as_ref() else {
         let reason = format!(
             "{} in the run queue, but behind whom was not measured",
-            duration(run_queue_ns)
+            spent(run_queue_ns, situation.attribution)
         );
         return without(Answer::CannotTell, reason);
     };
@@ -81,7 +81,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
     let Some((first, _)) = blame::heaviest(&parts, Neighbour::is_other) else {
         let reason = format!(
             "{} in the run queue, but behind nobody else",
-            duration(run_queue_ns)
+            spent(run_queue_ns, situation.attribution)
         );
         return without(Answer::NoEvidence, reason);
     };
@@ -97,7 +97,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         |value: i64| format!("for t in {tids}; do renice -n {value} -p \"${{t##*/}}\"; done");
     let mut reason = format!(
         "{} in the run queue, {} of it behind other processes, first {}",
-        duration(run_queue_ns),
+        spent(run_queue_ns, situation.attribution),
         percent(ratio(others_ns, run_queue_ns)),
         first.short()
     );

@@ -6,7 +6,7 @@ use super::{
 use crate::attribute::{Cause, Leaf};
 use crate::host::cgroup::{MemoryLimit, Version};
 use crate::model::{Meta, sum};
-use crate::report::units::{bytes, duration};
+use crate::report::units::{bytes, spent};
 
 /// Less than this is not worth an order.
 const LEAST_BYTES: u64 = 1 << 30;
@@ -73,7 +73,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
     };
     let spent = format!(
         "{} for want of memory ({})",
-        duration(high_ns),
+        spent(high_ns, situation.attribution),
         spent_on(situation)
     );
     if let Some(limit) = limit {

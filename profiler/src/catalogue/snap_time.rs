@@ -3,7 +3,7 @@
 use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation};
 use crate::attribute::{Cause, Leaf, ratio};
 use crate::report::MANY_MAPPINGS_RATIO;
-use crate::report::units::{count, duration};
+use crate::report::units::{count, duration, spent};
 use crate::ship::Generation;
 
 /// What the largest hoster of ships sets, an hour; vere takes minutes and gives mars seconds.
@@ -64,7 +64,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
             if snapshots.seen() == 1 { "" } else { "s" },
             duration(snapshots.max_ns)
         ),
-        None => format!("{} in snapshots", duration(snapshot_ns)),
+        None => format!("{} in snapshots", spent(snapshot_ns, situation.attribution)),
     };
     let Some(seconds) = seconds else {
         let reason = format!("{spent}, but how often there is one is not known");
@@ -117,7 +117,7 @@ fn harm(situation: &Situation<'_>, snapshot_ns: u64) -> Option<String> {
     (short_ns >= snapshot_ns).then(|| {
         format!(
             "{} for want of memory: pages that changed stay in it until the next one",
-            duration(short_ns)
+            spent(short_ns, situation.attribution)
         )
     })
 }

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::attribute::{Cause, Leaf};
 use crate::host::cgroup::Version;
-use crate::report::units::duration;
+use crate::report::units::spent;
 
 /// The value that the field advises.
 const PROPOSED: u64 = 10;
@@ -61,13 +61,16 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         let reason = "the ship waited for no page from swap";
         return without(Answer::NoEvidence, reason.to_owned());
     }
-    let waited = format!("{} for pages from swap", duration(swap_in_ns));
+    let waited = format!(
+        "{} for pages from swap",
+        spent(swap_in_ns, situation.attribution)
+    );
     let evicted_ns = situation.attribution.leaf_ns(Leaf::PageInAfterEviction);
     if evicted_ns >= swap_in_ns {
         // It is a balance between the two: what is not swapped out is dropped and read again.
         let reason = format!(
             "{waited}, but {} for evicted pages of files, which would be evicted more",
-            duration(evicted_ns)
+            spent(evicted_ns, situation.attribution)
         );
         return without(Answer::WouldHarm, reason);
     }

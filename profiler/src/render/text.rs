@@ -9,7 +9,9 @@ use crate::catalogue::{Answer, Gain};
 use crate::model::{EndReason, sum};
 use crate::recommend::Fix;
 use crate::report::units::{bytes, count, duration, percent, percent_range};
-use crate::report::{Check, DISK_BYTES, EventTimesLine, PartShare, Report, Severity, ThreadBudget};
+use crate::report::{
+    CauseShare, Check, DISK_BYTES, EventTimesLine, PartShare, Report, Severity, ThreadBudget,
+};
 use crate::ship::Role;
 
 /// Most threads beside the commit workers that are shown.
@@ -97,6 +99,9 @@ fn latency(times: &EventTimesLine) -> String {
     )
 }
 
+/// A share that reads as more than 0.0 %; all of them are in the JSON.
+const SHOWN_RATIO: f64 = 0.0005;
+
 fn shares(page: &mut Page, report: &Report) {
     page.blank();
     let title = match report.event_times {
@@ -104,10 +109,9 @@ fn shares(page: &mut Page, report: &Report) {
         None => "WHERE TIME WENT",
     };
     page.line(&columns(title, "share", "p50", "p95", "evidence"));
-    for share in &report.shares {
-        if share.total_ns == 0 && share.cause != Cause::Unexplained {
-            continue;
-        }
+    let is_shown =
+        |share: &CauseShare| share.ratio >= SHOWN_RATIO || share.cause == Cause::Unexplained;
+    for share in report.shares.iter().filter(|share| is_shown(share)) {
         page.line(&columns(
             share.cause.name(),
             &percent(share.ratio),
@@ -118,7 +122,7 @@ fn shares(page: &mut Page, report: &Report) {
         for part in share
             .parts
             .iter()
-            .filter(|_| share.cause != Cause::Unexplained)
+            .filter(|part| share.cause != Cause::Unexplained && part.ratio >= SHOWN_RATIO)
         {
             part_line(page, part);
         }
@@ -126,11 +130,11 @@ fn shares(page: &mut Page, report: &Report) {
     let none: Vec<&str> = report
         .shares
         .iter()
-        .filter(|s| s.total_ns == 0 && s.cause != Cause::Unexplained)
+        .filter(|share| !is_shown(share))
         .map(|s| s.cause.name())
         .collect();
     if !none.is_empty() {
-        page.line(&format!("nothing in {}", none.join(", ")));
+        page.line(&format!("next to nothing in {}", none.join(", ")));
     }
     page.wrapped(
         "",

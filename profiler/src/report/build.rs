@@ -73,7 +73,7 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
             cause,
             sentence: sentence::verdict(kind, cause, &facts),
         },
-        basis: sentence::basis(attribution),
+        basis: sentence::basis(attribution, summaries),
         event_times: attribution
             .events
             .as_ref()

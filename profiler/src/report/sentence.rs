@@ -1,6 +1,6 @@
 //! The sentences of a report: the verdict, the evidence of each part, what it is not.
 
-use super::units::{bytes, count, duration, percent};
+use super::units::{bytes, count, duration, percent, spent};
 use super::{CauseShare, EventsLine, Finding, Severity, is_named};
 use crate::aggregate::Summaries;
 use crate::aggregate::block::BlockSummary;
@@ -15,18 +15,28 @@ use crate::report::build::device_name;
 use crate::ship::Role;
 
 /// What the shares are shares of.
-pub fn basis(attribution: &Attribution) -> String {
+pub fn basis(attribution: &Attribution, summaries: &Summaries) -> String {
     match &attribution.events {
         Some(events) => format!(
             "time of {} events from arrival to release, waiting for others' work included",
             count(events.count())
         ),
-        None => "time in which king, mars and commit worker did not idle (too few events could be \
-                 followed)"
-            .to_owned(),
+        None => {
+            let why = match &summaries.events {
+                Some(events) => format!(
+                    "{} of {} events could be followed, too few",
+                    count(events.spans.len() as u64),
+                    count(events.spans.len() as u64 + events.unmatched)
+                ),
+                None => "events could not be followed".to_owned(),
+            };
+            format!("time in which king, mars and commit worker did not idle ({why})")
+        }
     }
 }
 
+/// A cause has a share of its own in the verdict if its other parts have this much.
+const MIN_REST_RATIO: f64 = 0.01;
 /// Share of a leaf of the disk from which on a neighbour is named there.
 const MIN_DISK_RATIO: f64 = 0.05;
 
@@ -158,16 +168,13 @@ fn stalled(cause: Cause, facts: &Facts<'_>) -> String {
             share.parts.iter().find(|part| !is_work(part.leaf)),
         )
     });
-    let share = percent(ratio);
-    let wall = facts.meta.clocks.duration_ns();
     let Some(part) = heaviest else {
-        return format!("{}. {share} of {whole}.", cause.title());
+        return format!("{}. {} of {whole}.", cause.title(), percent(ratio));
     };
     let detail = match part.leaf {
         Leaf::LogCommit => format!(
-            "went into commits of the event log: {} in {}{}",
-            duration(part.total_ns),
-            duration(wall),
+            "went into commits of the event log: {}{}",
+            spent_in(part.total_ns, facts),
             typical(part.leaf, facts)
         ),
         Leaf::Snapshot => match facts.summaries.snapshots.as_ref().filter(|s| s.seen() > 0) {
@@ -181,23 +188,19 @@ fn stalled(cause: Cause, facts: &Facts<'_>) -> String {
         },
         Leaf::PageIn => "went into reading pages of the loom for the first time".to_owned(),
         Leaf::OtherFile => "went into other files".to_owned(),
-        Leaf::Computing => format!(
-            "was spent computing: {} in {}",
-            duration(part.total_ns),
-            duration(wall)
-        ),
+        Leaf::Computing => format!("was spent computing: {}", spent_in(part.total_ns, facts)),
         Leaf::RunQueue => format!(
-            "went by without a free CPU or in computing; {} in the run queue, {}",
-            duration(part.total_ns),
+            "went by without a free CPU: {}, {}",
+            spent_in(part.total_ns, facts),
             behind(&facts.evidence())
         ),
         Leaf::Throttled => format!(
             "went by while the CPU quota was used up: {}",
-            duration(part.total_ns)
+            spent_in(part.total_ns, facts)
         ),
         Leaf::Stolen => format!(
             "was taken by the hypervisor: {}. A host problem: your provider, not your ship",
-            duration(part.total_ns)
+            spent_in(part.total_ns, facts)
         ),
         Leaf::PageInAfterEviction => {
             "went into reading pages back that had been evicted: too little memory".to_owned()
@@ -205,7 +208,7 @@ fn stalled(cause: Cause, facts: &Facts<'_>) -> String {
         Leaf::SwapIn => "went into pages that came back from swap: too little memory".to_owned(),
         Leaf::Reclaim => format!(
             "went by while the ship's own threads had to free memory: {}",
-            duration(part.total_ns)
+            spent_in(part.total_ns, facts)
         ),
         Leaf::Compaction => "went into moving pages for larger pieces of memory".to_owned(),
         Leaf::DirtyTracking => "went into noting which pages of the loom change".to_owned(),
@@ -214,7 +217,23 @@ fn stalled(cause: Cause, facts: &Facts<'_>) -> String {
         Leaf::KingHeldUp => "went by while mars waited for the king".to_owned(),
         Leaf::Unexplained => "is unexplained".to_owned(),
     };
-    format!("{}. {share} of {whole} {detail}.", cause.title())
+    let (title, share) = (cause.title(), percent(part.ratio));
+    if ratio - part.ratio < MIN_REST_RATIO {
+        return format!("{title}. {share} of {whole} {detail}.");
+    }
+    format!("{title}, {} of {whole}. {share} {detail}.", percent(ratio))
+}
+
+/// Time that went into something: of each event on average, or in all.
+fn spent_in(ns: u64, facts: &Facts<'_>) -> String {
+    match facts.attribution.events {
+        Some(_) => spent(ns, facts.attribution),
+        None => format!(
+            "{} in {}",
+            duration(ns),
+            duration(facts.meta.clocks.duration_ns())
+        ),
+    }
 }
 
 /// How long the waits were that took most of a part's time.

@@ -1,5 +1,6 @@
 //! Numbers as people read them, always with their unit.
 
+use crate::attribute::{Attribution, EventTimes};
 use crate::model::NS_PER_S;
 
 /// A duration with two or three significant digits: `38 ms`, `1.21 s`, `0.3 ms`, `7 µs`.
@@ -13,6 +14,15 @@ pub fn duration(ns: u64) -> String {
         9_950_000..=999_499_999 => format!("{:.0} ms", of(1_000_000)),
         _ if ns < 99 * NS_PER_S => format!("{:.2} s", of(NS_PER_S)),
         _ => format!("{:.0} s", of(NS_PER_S)),
+    }
+}
+
+/// Time that went into something: of each event on average, if it is that of events; else in all.
+pub fn spent(ns: u64, attribution: &Attribution) -> String {
+    let events = attribution.events.as_ref().map(EventTimes::count);
+    match events.and_then(|events| ns.checked_div(events)) {
+        Some(ns) => format!("{} an event", duration(ns)),
+        None => duration(ns),
     }
 }
 

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::Result;
+use crate::{Error, Result};
 pub use scenarios::{Scenario, scenarios};
 use stage::Measured;
 
@@ -101,6 +101,9 @@ impl Accuracy {
     fn measured(&mut self, scenario: &Scenario) -> Result<Measured> {
         let page_ns = self.page_ns()?;
         let keep = self.keep.as_ref().map(|keep| keep.join(scenario.name));
+        if let Some(keep) = &self.keep {
+            std::fs::create_dir_all(keep).map_err(Error::path("create", keep))?;
+        }
         stage::measure(scenario, SECONDS, page_ns, keep.as_deref())
     }
 

@@ -132,43 +132,28 @@ pub fn summarise(capture: &Capture) -> Option<EventsSummary> {
         .iter()
         .filter(|sleep| !is_committing(&commits, sleep.start_ktime_ns, sleep.runnable_ktime_ns));
     let quiet: Vec<u64> = quiet.map(start).collect();
-    let mut by_rests = (
-        pairing::works(&messages, &computations, &rests),
-        pairing::answers(&messages, &answers, &quiet),
-    );
-    let few = |pairs: &pairing::Pairs| pairing::matched(pairs) < messages.len() / 2;
-    let mut by_commits = false;
-    if few(&by_rests)
-        && let Some(answered) =
-            pairing::answers_by_commits(&messages, &by_rests.0, &answers, &commits)
-    {
-        by_rests.1 = answered;
-        by_commits = true;
-    }
-    let by_limit = match few(&by_rests) {
-        true => {
-            let syncs: Vec<u64> = commits.iter().map(|commit| commit.sync_ktime_ns).collect();
-            pairing::by_limit(&messages, &computations, &answers, &syncs)
-        }
-        false => None,
-    };
-    let matched_by_limit = by_limit.is_some();
-    let (works, answered) = by_limit.unwrap_or(by_rests);
+    let pairing::Paired {
+        pairs: (works, answered),
+        settled_ktime_ns,
+        by_limit,
+    } = pairing::pair(&pairing::Evidence {
+        messages: &messages,
+        computations: &computations,
+        answers: &answers,
+        commits: &commits,
+        rests: &rests,
+        quiet: &quiet,
+    });
     let mut summary = EventsSummary {
         computing_since_ktime_ns: open.map(|(start, _)| start),
         commits,
         computations,
         king: Some(king),
         mars: Some(mars),
-        matched_by_limit,
+        matched_by_limit: by_limit,
         ..EventsSummary::default()
     };
     let turns = of(king);
-    // Later messages may still be under way.
-    let settled = match matched_by_limit || by_commits {
-        true => answers.last().map_or(0, |answer| answer.sent_ktime_ns),
-        false => quiet.last().copied().unwrap_or(u64::MAX),
-    };
     for ((message, work), answered) in messages.iter().zip(works).zip(answered) {
         let is_computed = matches!(message.content, Content::Poke(_) | Content::Peek);
         match (is_computed, work, answered) {
@@ -193,7 +178,7 @@ pub fn summarise(capture: &Capture) -> Option<EventsSummary> {
                     released_ktime_ns: released,
                 });
             }
-            (true, _, None) if message.sent_ktime_ns > settled => summary.unfinished += 1,
+            (true, _, None) if message.sent_ktime_ns > settled_ktime_ns => summary.unfinished += 1,
             _ => summary.unmatched += 1,
         }
     }
