@@ -58,6 +58,34 @@ pub struct LeafCost {
     pub behind_ns: u64,
     /// Of that, mars' own time on CPU, which samples split further.
     pub mars_on_cpu_ns: u64,
+    /// Whether it is an estimate from samples.
+    pub is_estimate: bool,
+}
+
+impl EventCost {
+    /// Moves an estimate from one leaf to another, at most what there is; what was behind others goes
+    /// along in proportion.
+    pub fn move_time(&mut self, from: Leaf, to: Leaf, ns: u64) {
+        let Some(part) = self.leaves.get_mut(&from) else {
+            return;
+        };
+        let moved_ns = ns.min(part.total_ns);
+        if moved_ns == 0 {
+            return;
+        }
+        let share = moved_ns as f64 / part.total_ns as f64;
+        let behind_ns = (part.behind_ns as f64 * share).ceil() as u64;
+        let behind_ns = behind_ns.min(moved_ns);
+        part.total_ns -= moved_ns;
+        part.behind_ns -= behind_ns;
+        if part.total_ns == 0 {
+            self.leaves.remove(&from);
+        }
+        let target = self.leaves.entry(to).or_default();
+        target.total_ns += moved_ns;
+        target.behind_ns += behind_ns;
+        target.is_estimate = true;
+    }
 }
 
 /// Charges events.

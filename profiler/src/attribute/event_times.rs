@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::critical::{CriticalPaths, EventCost, LeafCost, Phase};
+use super::critical::{CriticalPaths, EventCost, Phase};
 use super::leaf::Leaf;
 use super::page_in::PageInRule;
 use super::{MIN_EVENTS, Part};
@@ -78,6 +78,33 @@ pub struct Splits {
     pub stolen: f64,
 }
 
+impl Splits {
+    /// An event's time with what they split off in leaves of its own.
+    fn split(&self, mut cost: EventCost) -> EventCost {
+        let throttled = [(Leaf::Throttled, self.throttled)];
+        let stolen = [(Leaf::Stolen, self.stolen)];
+        for (leaf, shares) in [
+            (Leaf::Computing, self.mars.as_slice()),
+            (Leaf::RunQueue, &throttled),
+        ] {
+            let whole = cost.leaves.get(&leaf).copied().unwrap_or_default();
+            // Samples are of mars alone.
+            let divided_ns = match leaf {
+                Leaf::Computing => whole.mars_on_cpu_ns,
+                _ => whole.total_ns,
+            };
+            for (to, share) in shares {
+                cost.move_time(leaf, *to, (divided_ns as f64 * share) as u64);
+            }
+            let rest = cost.leaves.get(&leaf).copied().unwrap_or_default();
+            for (to, share) in stolen {
+                cost.move_time(leaf, to, (rest.total_ns as f64 * share) as u64);
+            }
+        }
+        cost
+    }
+}
+
 /// Adds the events' critical paths up; nothing if too few could be followed for a verdict.
 pub fn event_times(
     capture: &Capture,
@@ -112,60 +139,20 @@ pub fn event_times(
         for (phase, ns) in &cost.phases {
             times.phases.entry(*phase).or_default().add(*ns);
         }
-        for (leaf, leaf_cost) in &cost.leaves {
-            let LeafCost {
-                total_ns,
-                behind_ns,
-                mars_on_cpu_ns,
-            } = *leaf_cost;
-            *times.behind.entry(*leaf).or_default() += behind_ns;
-            if *leaf == Leaf::Computing {
-                times.own_computing_ns += total_ns - behind_ns;
-            }
-            let split: Vec<(Leaf, u64)> = match leaf {
-                Leaf::Computing => shares_of(mars_on_cpu_ns, &splits.mars),
-                Leaf::RunQueue => shares_of(total_ns, &[(Leaf::Throttled, splits.throttled)]),
-                _ => Vec::new(),
-            };
-            let mut rest_ns = total_ns;
-            for (to, ns) in split {
-                rest_ns -= add_estimate(&mut parts, to, ns.min(rest_ns));
-            }
-            if matches!(leaf, Leaf::Computing | Leaf::RunQueue) {
-                for (to, ns) in shares_of(rest_ns, &[(Leaf::Stolen, splits.stolen)]) {
-                    rest_ns -= add_estimate(&mut parts, to, ns.min(rest_ns));
-                }
-            }
-            add(&mut parts, *leaf, rest_ns);
+        if let Some(computing) = cost.leaves.get(&Leaf::Computing) {
+            times.own_computing_ns += computing.total_ns - computing.behind_ns;
+        }
+        let cost = splits.split(cost);
+        for (leaf, cost) in &cost.leaves {
+            *times.behind.entry(*leaf).or_default() += cost.behind_ns;
+            let part = parts.entry(*leaf).or_default();
+            part.total_ns += cost.total_ns;
+            part.waits.add_value(cost.total_ns);
+            part.estimated |= cost.is_estimate;
         }
         keep_if_worst(&mut times.worst, span, cost);
     }
     Some((times, parts))
-}
-
-fn shares_of(ns: u64, splits: &[Split]) -> Vec<(Leaf, u64)> {
-    let of = |share: f64| (ns as f64 * share) as u64;
-    splits
-        .iter()
-        .map(|(leaf, share)| (*leaf, of(*share)))
-        .filter(|(_, ns)| *ns > 0)
-        .collect()
-}
-
-fn add(parts: &mut BTreeMap<Leaf, Part>, leaf: Leaf, ns: u64) {
-    if ns > 0 {
-        let part = parts.entry(leaf).or_default();
-        part.total_ns += ns;
-        part.waits.add_value(ns);
-    }
-}
-
-fn add_estimate(parts: &mut BTreeMap<Leaf, Part>, leaf: Leaf, ns: u64) -> u64 {
-    add(parts, leaf, ns);
-    if let Some(part) = parts.get_mut(&leaf) {
-        part.estimated = true;
-    }
-    ns
 }
 
 fn keep_if_worst(worst: &mut Vec<(EventSpan, EventCost)>, span: &EventSpan, cost: EventCost) {

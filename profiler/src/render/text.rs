@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::harmless;
 use super::page::Page;
+use super::{events, harmless};
 use crate::attribute::{Cause, VerdictKind};
 use crate::catalogue::{Answer, Gain};
 use crate::model::{EndReason, sum};
@@ -38,6 +38,9 @@ pub fn render(report: &Report) -> String {
     }
     shares(&mut page, report);
     ship_or_host(&mut page, report);
+    if let Some(times) = &report.event_times {
+        events::events(&mut page, times);
+    }
     findings(&mut page, report);
     if !report.not_the_cause.is_empty() {
         page.blank();
@@ -63,7 +66,7 @@ fn head(page: &mut Page, report: &Report) {
         report.window.kernel.split('-').next().unwrap_or_default()
     ));
     let lost = report.lost;
-    let events = match &report.events {
+    let numbers = match &report.events {
         Some(events) if events.count > 0 => format!(
             "{} events ({}-{}){}",
             count(events.count),
@@ -86,7 +89,7 @@ fn head(page: &mut Page, report: &Report) {
         EndReason::ShipExited => "   THE SHIP ENDED",
         _ => "",
     };
-    page.line(&format!("{events}   {lost} lost{state}{ended}"));
+    page.line(&format!("{numbers}   {lost} lost{state}{ended}"));
 }
 
 fn latency(times: &EventTimesLine) -> String {

@@ -122,6 +122,8 @@ pub struct WorstPart {
     pub total_ns: u64,
     /// Of that, behind others.
     pub behind_ns: u64,
+    /// Whether it is an estimate from samples of all events.
+    pub estimated: bool,
 }
 
 /// The events of an attribution.
@@ -164,6 +166,7 @@ fn worst(times: &EventTimes, meta: &Meta) -> Vec<WorstEvent> {
                 leaf: *leaf,
                 total_ns: cost.total_ns,
                 behind_ns: cost.behind_ns,
+                estimated: cost.is_estimate,
             })
             .collect();
         parts.sort_by_key(|part| (std::cmp::Reverse(part.total_ns), part.leaf));
