@@ -8,6 +8,7 @@ use profiler_common::sched::TASK_INTERRUPTIBLE;
 use super::checks::checks;
 use super::findings::findings;
 use super::host::{neighbours, ship_or_host};
+use super::mars_spans::mars_spans;
 use super::sentence;
 use super::{
     BlockLine, BlockedLine, CauseShare, EventsLine, Loss, OwnCost, PartShare, ProgramLine, Report,
@@ -78,6 +79,7 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
             .events
             .as_ref()
             .map(|times| super::events::event_times(times, meta)),
+        mars_spans: mars_spans(capture, summaries),
         busy_ns: attribution.busy_ns(),
         not_the_cause: sentence::not_the_cause(kind, cause, &facts),
         fixes: recommend(&situation, kind, &findings),

@@ -1,9 +1,13 @@
 //! The sentences of a report: the verdict, the evidence of each part, what it is not.
 
+use std::cmp::Reverse;
+
+use super::mars_spans;
 use super::units::{bytes, count, duration, percent};
 use super::{CauseShare, EventsLine, Finding, Severity, is_named};
 use crate::aggregate::Summaries;
 use crate::aggregate::block::BlockSummary;
+use crate::aggregate::events::SpanKind;
 use crate::aggregate::neighbour::NeighbourKind;
 use crate::aggregate::udp::UdpSummary;
 use crate::attribute::{
@@ -209,6 +213,10 @@ fn stalled(cause: Cause, facts: &Facts<'_>) -> String {
         ),
         Leaf::Compaction => "went into moving pages for larger pieces of memory".to_owned(),
         Leaf::DirtyTracking => "went into noting which pages of the loom change".to_owned(),
+        Leaf::Collection => match upkeep(facts.summaries) {
+            Some(upkeep) => format!("went by while mars saw to its loom: {upkeep}"),
+            None => "went by while mars saw to its loom".to_owned(),
+        },
         Leaf::MemoryMap => "went into changes of the memory map".to_owned(),
         Leaf::SendPath => "went into sending".to_owned(),
         Leaf::KingHeldUp => "went by while mars waited for the king".to_owned(),
@@ -331,12 +339,27 @@ pub fn evidence(leaf: Leaf, facts: &Evidence<'_>) -> String {
             Some(pages) => format!("{} pages of the loom", count(pages)),
             None => String::new(),
         },
-        Leaf::MemoryMap | Leaf::SendPath | Leaf::KingHeldUp => String::new(),
+        Leaf::Collection => upkeep(summaries).unwrap_or_default(),
+        Leaf::KingHeldUp => mars_spans::line(summaries, SpanKind::KingBusy)
+            .map(|waits| mars_spans::words(&waits))
+            .unwrap_or_default(),
+        Leaf::MemoryMap | Leaf::SendPath => String::new(),
         Leaf::Unexplained => {
             let sum: u64 = summaries.threads.iter().map(|t| t.unexplained_ns).sum();
             format!("{} without any reason", duration(sum))
         }
     }
+}
+
+/// What upkeep there was, the longest first.
+fn upkeep(summaries: &Summaries) -> Option<String> {
+    let mut lines: Vec<_> = mars_spans::lines(summaries)
+        .into_iter()
+        .filter(|line| line.kind.is_upkeep())
+        .collect();
+    lines.sort_by_key(|line| (Reverse(line.total_ns), line.kind));
+    let words: Vec<String> = lines.iter().map(mars_spans::words).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 fn snapshots(seen: u64) -> String {
