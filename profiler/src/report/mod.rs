@@ -7,6 +7,7 @@ mod findings;
 mod host;
 mod mars_spans;
 mod sentence;
+mod state;
 pub mod units;
 
 pub use build::{report, report_of};
@@ -107,7 +108,8 @@ pub struct ShipLine {
     pub mars_tgid: Option<u32>,
     /// The pier as the ship sees it.
     pub pier: String,
-    /// `up`, `booting`, `no Nock process`.
+    /// `up`, `booting`, `replaying`, `writing a snapshot`, `packing`, `collecting`, `no Nock process`: when
+    /// the capture ended.
     pub state: String,
 }
 

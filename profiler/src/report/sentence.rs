@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use super::mars_spans;
+use super::state::State;
 use super::units::{bytes, count, duration, percent};
 use super::{CauseShare, EventsLine, Finding, Severity, is_named};
 use crate::aggregate::Summaries;
@@ -49,6 +50,7 @@ pub struct Facts<'a> {
     pub shares: &'a [CauseShare],
     pub findings: &'a [Finding],
     pub events: Option<&'a EventsLine>,
+    pub state: State,
 }
 
 impl<'a> Facts<'a> {
@@ -63,13 +65,14 @@ impl<'a> Facts<'a> {
 
 /// The verdict in one or two sentences, with every severe finding.
 pub fn verdict(kind: VerdictKind, cause: Option<Cause>, facts: &Facts<'_>) -> String {
-    let mut text = match (kind, cause) {
+    let first = facts.state.sentence().unwrap_or_default();
+    let judged = match (kind, cause) {
         (VerdictKind::Stalled, Some(cause)) => stalled(cause, facts),
         (VerdictKind::Finding, Some(cause)) => {
             format!("{}. The ship's threads were quick, but see:", cause.title())
         }
         (VerdictKind::Finding, None) => "The ship's threads were quick, but see:".to_owned(),
-        (VerdictKind::NotUp, _) => not_up(facts.meta),
+        (VerdictKind::NotUp, _) => not_up(facts),
         (VerdictKind::CannotTell, _) => format!(
             "Cannot tell. {} sums were lost, so some of the ship's time is not known; see the losses, \
              and capture for a shorter time.",
@@ -92,6 +95,7 @@ pub fn verdict(kind: VerdictKind, cause: Option<Cause>, facts: &Facts<'_>) -> St
             ),
         },
     };
+    let mut text = [first, judged].join(" ").trim_start().to_owned();
     for finding in facts
         .findings
         .iter()
@@ -126,11 +130,25 @@ fn quick(events: &EventTimes) -> String {
 }
 
 /// Why a ship computes no events.
-fn not_up(meta: &Meta) -> String {
-    if meta.ship.booting {
-        return "The ship is booting: it is being built for the first time and takes no events yet. \
-                Wait until it is up."
-            .to_owned();
+fn not_up(facts: &Facts<'_>) -> String {
+    match facts.state {
+        State::Booting => {
+            return "The ship is booting: it is being built for the first time and takes no events \
+                    yet. Wait until it is up."
+                .to_owned();
+        }
+        State::Replaying { events } => {
+            let last = facts.events.map_or(String::new(), |events| {
+                format!(", up to event {}", count(events.last))
+            });
+            return format!(
+                "The ship is not up yet: mars replays its log, {} events in {}{last}. It takes no \
+                 events until it is through.",
+                count(events),
+                duration(facts.meta.clocks.duration_ns())
+            );
+        }
+        _ => {}
     }
     "The ship is not up: its king runs, but there is no Nock process. It is starting, replays its log \
      in another process, or has lost it; see the ship's own output."

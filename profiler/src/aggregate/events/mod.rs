@@ -7,6 +7,7 @@
 mod away;
 mod commit;
 mod computation;
+mod course;
 mod frame;
 mod message;
 mod pairing;
@@ -29,15 +30,12 @@ use profiler_common::sched::TASK_INTERRUPTIBLE;
 use super::role;
 use crate::attribute::syscall_name;
 use crate::model::{Call, Capture, Event, SyscallEvent, ThreadId, sum};
-use crate::ship::loom::LoomAnswer;
 use crate::ship::{Generation, Role};
-use away::{away, king_busy};
+use course::Course;
 use frame::Frame;
 use message::Errand;
 use pairing::Message;
-use rest::{arrival, is_committing, is_idle_in_epoll, sleeps};
-use span::Course;
-use unread::Known;
+use rest::{arrival, is_idle_in_epoll};
 
 /// An event, or a question to the namespace, from its arrival to its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,62 +151,23 @@ pub fn summarise(capture: &Capture) -> Option<EventsSummary> {
         .map(|thread| (thread, Timeline::of(capture, thread)))
         .collect();
     let commits = commits(capture, &calls, mars, &mut timelines);
-    let (mut computations, open) = computation::computations(of(mars).iter().copied());
-    let last_number = match (&meta.loom_start, &meta.loom_end) {
-        (LoomAnswer::Home(_), LoomAnswer::Home(end)) => Some(end.event_number),
-        _ => None,
-    };
-    if !matches!(meta.loom_start, LoomAnswer::Home(_)) {
-        // What was read is no event number in this layout.
-        for computation in &mut computations {
-            computation.event_number = 0;
-        }
-    }
-    let window = (meta.clocks.start_ktime_ns, meta.clocks.end_ktime_ns);
-    let opened = open.map(|(start, _)| start);
-    let (mut asked, mut answered) = (frame::frames(of(king)), frame::frames(of(mars)));
-    let known = Known {
-        computations: &computations,
-        commits: &commits,
-        last_number,
-    };
-    let replay = span::replay(window, &known, opened, &asked, &answered);
-    answered.retain(|frame| frame.content != Content::Ready);
-    let mut mars_spans: Vec<MarsSpan> = replay.iter().map(|(span, _)| *span).collect();
-    // What was replayed belongs to no message.
-    let replayed = computations[..replay.map_or(0, |(_, count)| count)].to_vec();
-    computations.drain(..replayed.len());
-    let known = Known {
-        computations: &computations,
-        commits: &commits,
-        last_number,
-    };
+    let Course {
+        computations,
+        replayed,
+        opened,
+        asked,
+        mars_spans,
+        answered,
+        rests,
+        quiet,
+    } = Course::of(
+        capture,
+        (king, of(king)),
+        (mars, of(mars)),
+        &commits,
+        &timelines,
+    );
     let idles = |absence: &Absence| is_idle_in_epoll(capture, absence);
-    let sleeps = sleeps(&timelines[&mars], (king, &timelines[&king]), &asked, idles);
-    let start = |sleep: &&Absence| sleep.start_ktime_ns;
-    let rests: Vec<u64> = sleeps.iter().map(start).collect();
-    // While mars sleeps, nobody else begins a commit: one within the sleep was asked for before.
-    let quiet = sleeps
-        .iter()
-        .filter(|sleep| !is_committing(&commits, sleep.start_ktime_ns, sleep.runnable_ktime_ns));
-    let quiet: Vec<u64> = quiet.map(start).collect();
-    unread::resolve(&mut asked, &mut answered, &known, &quiet);
-    mars_spans.extend(span::upkeep(&Course {
-        window: (
-            mars_spans
-                .last()
-                .map_or(window.0, |replay| replay.end_ktime_ns),
-            window.1,
-        ),
-        known: &known,
-        open: opened,
-        messages: &asked,
-        answers: &answered,
-        mars: &timelines[&mars],
-        away: away(capture, mars, &timelines[&mars], idles),
-    }));
-    mars_spans.extend(king_busy(capture, &timelines[&mars]));
-    mars_spans.sort_by_key(|span| span.start_ktime_ns);
     let (messages, answers) = (messages(&asked), messages(&answered));
     let mut by_rests = (
         pairing::works(&messages, &computations, &rests),

@@ -86,7 +86,7 @@ impl MarsSpan {
 }
 
 /// What the spans are found in.
-pub struct Course<'a> {
+pub struct Stage<'a> {
     /// Beginning and end of the window.
     pub window: (u64, u64),
     /// Computations, commits, and the last number.
@@ -122,11 +122,11 @@ impl Stretch {
 }
 
 /// All upkeep, in order.
-pub fn upkeep(course: &Course<'_>) -> Vec<MarsSpan> {
-    let stretches = stretches(course);
+pub fn upkeep(stage: &Stage<'_>) -> Vec<MarsSpan> {
+    let stretches = stretches(stage);
     let mut taken = vec![false; stretches.len()];
     let mut spans = Vec::new();
-    for (errand, from, to) in errands(course) {
+    for (errand, from, to) in errands(stage) {
         let candidates = stretches.iter().enumerate().filter(|(at, stretch)| {
             !taken[*at]
                 && stretch.within(from, to) > 0
@@ -139,7 +139,7 @@ pub fn upkeep(course: &Course<'_>) -> Vec<MarsSpan> {
         };
         taken[at] = true;
         let (kind, start_ktime_ns) = match errand {
-            Errand::Mass => (SpanKind::Mass, course.bracket_start(stretch)),
+            Errand::Mass => (SpanKind::Mass, stage.bracket_start(stretch)),
             Errand::Meld => (SpanKind::Meld, stretch.start.max(from)),
             Errand::Pack | Errand::Live => (SpanKind::Pack, stretch.start.max(from)),
         };
@@ -152,14 +152,14 @@ pub fn upkeep(course: &Course<'_>) -> Vec<MarsSpan> {
         });
     }
     let unnamed = stretches.iter().zip(&taken).filter(|(_, taken)| !**taken);
-    spans.extend(unnamed.filter_map(|(stretch, _)| course.unnamed(stretch)));
+    spans.extend(unnamed.filter_map(|(stretch, _)| stage.unnamed(stretch)));
     spans.sort_by_key(|span| span.start_ktime_ns);
     spans
 }
 
 /// Upkeep that the king asked for, and between which moments it was done.
-fn errands(course: &Course<'_>) -> Vec<(Errand, u64, u64)> {
-    let end = course.window.1;
+fn errands(stage: &Stage<'_>) -> Vec<(Errand, u64, u64)> {
+    let end = stage.window.1;
     let mut found = Vec::new();
     for is_mass in [false, true] {
         let of = |frame: &&Frame| {
@@ -167,9 +167,9 @@ fn errands(course: &Course<'_>) -> Vec<(Errand, u64, u64)> {
                 .errand
                 .is_some_and(|errand| (errand == Errand::Mass) == is_mass)
         };
-        let mut asked = course.messages.iter().filter(of).peekable();
-        let mut before = course.window.0;
-        for answer in course.answers.iter().filter(of) {
+        let mut asked = stage.messages.iter().filter(of).peekable();
+        let mut before = stage.window.0;
+        for answer in stage.answers.iter().filter(of) {
             let asked = asked.next_if(|asked| asked.sent_ktime_ns < answer.sent_ktime_ns);
             let from = asked.map_or(before, |asked| asked.sent_ktime_ns.max(before));
             let errand = asked.or(Some(answer)).and_then(|frame| frame.errand);
@@ -184,13 +184,13 @@ fn errands(course: &Course<'_>) -> Vec<(Errand, u64, u64)> {
 }
 
 /// The time between computations, answers, snapshots and sleeps, in order.
-fn stretches(course: &Course<'_>) -> Vec<Stretch> {
-    let (start, end) = course.window;
-    let brackets = course.known.computations.iter().enumerate();
+fn stretches(stage: &Stage<'_>) -> Vec<Stretch> {
+    let (start, end) = stage.window;
+    let brackets = stage.known.computations.iter().enumerate();
     let brackets = brackets.map(|(at, one)| (one.start_ktime_ns, one.end_ktime_ns, Some(at)));
-    let open = course.open.map(|start| (start, end, None));
-    let answers = course.answers.iter().map(|frame| frame.sent_ktime_ns);
-    let away = course.away.iter().map(|(start, end)| (*start, *end, None));
+    let open = stage.open.map(|start| (start, end, None));
+    let answers = stage.answers.iter().map(|frame| frame.sent_ktime_ns);
+    let away = stage.away.iter().map(|(start, end)| (*start, *end, None));
     let mut marks: Vec<(u64, u64, Option<usize>)> = brackets
         .chain(open)
         .chain(answers.map(|at| (at, at, None)))
@@ -216,7 +216,7 @@ fn stretches(course: &Course<'_>) -> Vec<Stretch> {
     found
 }
 
-impl Course<'_> {
+impl Stage<'_> {
     fn computation(&self, stretch: &Stretch) -> Option<&Computation> {
         self.known.computations.get(stretch.behind?)
     }
@@ -289,27 +289,23 @@ impl Course<'_> {
 }
 
 /// The replay of the log, and how many of the computations it made: mars says when it is up, and the
-/// king sends nothing before.
-pub fn replay(
-    window: (u64, u64),
-    known: &Known<'_>,
-    open: Option<u64>,
-    messages: &[Frame],
-    answers: &[Frame],
-) -> Option<(MarsSpan, usize)> {
+/// king sends nothing before. `has_no_port` is whether the king had none when it was found.
+pub fn replay(stage: &Stage<'_>, has_no_port: bool) -> Option<(MarsSpan, usize)> {
     let is_ready = |frame: &&Frame| frame.content == Content::Ready;
-    let ready = answers.iter().find(is_ready).map(|one| one.sent_ktime_ns);
-    let until = ready.unwrap_or(window.1);
-    let all = known.computations;
+    let ready = stage.answers.iter().find(is_ready);
+    let ready = ready.map(|one| one.sent_ktime_ns);
+    let until = ready.unwrap_or(stage.window.1);
+    let all = stage.known.computations;
     let count = all.partition_point(|one| one.start_ktime_ns < until);
-    let first = all.first().map(|one| one.start_ktime_ns).or(open)?;
-    let silent = messages.is_empty() && answers.is_empty() && known.commits.is_empty();
+    let first = all.first().map(|one| one.start_ktime_ns).or(stage.open)?;
+    let silent =
+        stage.messages.is_empty() && stage.answers.is_empty() && stage.known.commits.is_empty();
     // More than the king may have asked for before.
     let more = all.len() > KING_LIMIT
         && all
             .windows(2)
             .all(|pair| pair[1].event_number == pair[0].event_number + 1);
-    if first >= until || ready.is_none() && !(silent && more) {
+    if first >= until || ready.is_none() && !(silent && (more || has_no_port)) {
         return None;
     }
     let span = MarsSpan {
