@@ -205,9 +205,11 @@ pub fn blame<'a>(
             Leaf::Throttled => whole(Party::Limits),
             Leaf::Stolen => whole(Party::Hypervisor),
             Leaf::SwapIn => whole(Party::Device),
-            Leaf::DirtyTracking | Leaf::MemoryMap | Leaf::SendPath | Leaf::KingHeldUp => {
-                whole(Party::Ship)
-            }
+            Leaf::DirtyTracking
+            | Leaf::Collection
+            | Leaf::MemoryMap
+            | Leaf::SendPath
+            | Leaf::KingHeldUp => whole(Party::Ship),
             Leaf::Reclaim | Leaf::Compaction | Leaf::Unexplained => whole(Party::Unknown),
         });
     }
@@ -393,6 +395,7 @@ mod tests {
             Leaf::Reclaim,
             Leaf::Compaction,
             Leaf::DirtyTracking,
+            Leaf::Collection,
             Leaf::MemoryMap,
             Leaf::SendPath,
             Leaf::KingHeldUp,

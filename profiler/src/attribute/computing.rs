@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Capture, Event, Frame, FrameKind, Stack, ThreadId};
+use crate::aggregate::events::{EventsSummary, MarsSpan};
+use crate::model::{Capture, Event, Frame, FrameKind, SampleEvent, Stack, ThreadId};
 
 use super::leaf::Leaf;
 
@@ -39,10 +40,20 @@ const HANDLER: &[&str] = &["u3m_fault", "u3e_fault", "sigsegv_handler"];
 /// By thread.
 pub type Shares = BTreeMap<ThreadId, BTreeMap<Leaf, f64>>;
 
-/// Of each thread's time on CPU (without what tracepoints measured), the share of some leaves.
-pub fn shares(capture: &Capture) -> Shares {
+/// Of each thread's time on CPU (without what tracepoints measured, and upkeep of the loom as a whole),
+/// the share of some leaves.
+pub fn shares(capture: &Capture, events: Option<&EventsSummary>) -> Shares {
+    let is_upkeep = |sample: &SampleEvent| {
+        events.is_some_and(|events| {
+            let mut spans = events.upkeep();
+            let during = |span: &MarsSpan| {
+                (span.start_ktime_ns..span.end_ktime_ns).contains(&sample.ktime_ns)
+            };
+            Some(sample.thread) == events.mars && spans.any(during)
+        })
+    };
     let samples = capture.events.iter().filter_map(|event| match event {
-        Event::Sample(sample) => Some((sample.thread, &sample.stack, 1)),
+        Event::Sample(sample) if !is_upkeep(sample) => Some((sample.thread, &sample.stack, 1)),
         _ => None,
     });
     shares_of(samples, |tgid, address, kind| {

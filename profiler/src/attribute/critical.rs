@@ -18,8 +18,8 @@ use std::collections::BTreeMap;
 use super::leaf::Leaf;
 use super::page_in::PageInRule;
 use super::syscall::{WaitClass, classify, syscall_name};
-use crate::aggregate::events::{Commit, EventSpan, EventsSummary, Timeline};
-use crate::model::{Capture, Event, ThreadId};
+use crate::aggregate::events::{Commit, EventSpan, EventsSummary, Timeline, snapshots};
+use crate::model::{Capture, ThreadId};
 use crate::ship::Role;
 
 /// Parts of an event's way.
@@ -96,8 +96,8 @@ pub struct CriticalPaths<'a> {
     king: ThreadId,
     mars: ThreadId,
     no_timeline: Timeline,
-    /// Snapshots of mars, in order.
-    snapshots: Vec<(u64, u64)>,
+    /// Snapshots and upkeep of mars, in order.
+    apart: Vec<(u64, u64, Leaf)>,
 }
 
 impl<'a> CriticalPaths<'a> {
@@ -108,20 +108,12 @@ impl<'a> CriticalPaths<'a> {
         page_ins: &PageInRule,
     ) -> Option<Self> {
         let mars = events.mars?;
-        let ended = capture.events.iter().filter_map(|event| match event {
-            Event::Snapshot(snapshot) if snapshot.thread == mars => {
-                Some((snapshot.start_ktime_ns, snapshot.end_ktime_ns))
-            }
-            _ => None,
-        });
-        let open = capture
-            .totals
-            .snapshots
-            .iter()
-            .filter_map(|(tgid, totals)| {
-                (*tgid == mars.tgid && totals.start_ktime_ns != 0)
-                    .then_some((totals.start_ktime_ns, capture.meta.clocks.end_ktime_ns))
-            });
+        let snapshots = snapshots(capture, mars).into_iter();
+        let snapshots = snapshots.map(|(start, end)| (start, end, Leaf::Snapshot));
+        let upkeep = events.upkeep();
+        let upkeep = upkeep.map(|span| (span.start_ktime_ns, span.end_ktime_ns, Leaf::Collection));
+        let mut apart: Vec<(u64, u64, Leaf)> = snapshots.chain(upkeep).collect();
+        apart.sort_unstable();
         Some(Self {
             capture,
             events,
@@ -129,7 +121,7 @@ impl<'a> CriticalPaths<'a> {
             king: events.king?,
             mars,
             no_timeline: Timeline::default(),
-            snapshots: ended.chain(open).collect(),
+            apart,
         })
     }
 
@@ -272,14 +264,20 @@ impl<'a> CriticalPaths<'a> {
         }
     }
 
-    /// Charges mars' time: to the snapshot inside of one, else to `leaf`.
+    /// Charges mars' time: to the snapshot inside of one, else to `leaf`, and what would be computing
+    /// to upkeep inside of that.
     fn mars(&self, cost: &mut EventCost, range: std::ops::Range<u64>, lane: Lane, leaf: Leaf) {
         let mut at = range.start;
-        let first = self.snapshots.partition_point(|(_, end)| *end <= at);
-        for (start, end) in &self.snapshots[first..] {
+        let first = self.apart.partition_point(|(_, end, _)| *end <= at);
+        for (start, end, what) in &self.apart[first..] {
             let (start, end) = ((*start).clamp(at, range.end), (*end).clamp(at, range.end));
             add(cost, leaf, at..start, lane.behind, true);
-            add(cost, Leaf::Snapshot, start..end, true, false);
+            match what {
+                Leaf::Collection if leaf != Leaf::Computing => {
+                    add(cost, leaf, start..end, true, true);
+                }
+                _ => add(cost, *what, start..end, true, false),
+            }
             at = end;
             if at == range.end {
                 break;

@@ -130,7 +130,9 @@ pub fn event_times(
     for span in &events.spans {
         let duration_ns = span.duration_ns();
         let Some(kind) = span.kind else {
-            times.questions.add(duration_ns);
+            if !span.is_mass {
+                times.questions.add(duration_ns);
+            }
             continue;
         };
         times.all.add(duration_ns);

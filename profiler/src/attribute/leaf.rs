@@ -81,6 +81,8 @@ pub enum Leaf {
     Compaction,
     /// Noting which pages of the loom are written to: signal, `mprotect` and copy.
     DirtyTracking,
+    /// Collection and packing of the loom: `|mass`, `|pack`, `|meld`, caches thrown away.
+    Collection,
     /// Waiting for changes of the memory map.
     MemoryMap,
     /// Sending is held up.
@@ -102,6 +104,7 @@ impl Leaf {
             | Self::Reclaim
             | Self::Compaction
             | Self::DirtyTracking
+            | Self::Collection
             | Self::MemoryMap => Cause::Memory,
             Self::SendPath | Self::KingHeldUp => Cause::Ames,
             Self::Unexplained => Cause::Unexplained,
@@ -124,6 +127,7 @@ impl Leaf {
             Self::Reclaim => "reclaim",
             Self::Compaction => "compaction",
             Self::DirtyTracking => "dirty tracking",
+            Self::Collection => "collection and packing",
             Self::MemoryMap => "memory map",
             Self::SendPath => "send path",
             Self::KingHeldUp => "king held up",

@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 use crate::aggregate::Summaries;
 use crate::aggregate::sched::{ThreadSummary, WaitSummary};
 use crate::aggregate::snapshot::SnapshotSummary;
-use crate::model::{Capture, Histogram, Meta, ThreadId};
+use crate::model::{Capture, Histogram, Meta, ThreadId, sum};
 use crate::ship::Role;
 use event_times::{Split, Splits, event_times};
 use syscall::{WaitClass, classify};
@@ -145,7 +145,8 @@ impl Attribution {
 
 /// Charges the time of king, mars and commit workers.
 pub fn attribute(capture: &Capture, summaries: &Summaries) -> Attribution {
-    attribute_by(capture, summaries, &computing::shares(capture))
+    let shares = computing::shares(capture, summaries.events.as_ref());
+    attribute_by(capture, summaries, &shares)
 }
 
 /// The same with the shares of upkeep in each thread's computing at hand.
@@ -163,11 +164,22 @@ pub fn attribute_by(capture: &Capture, summaries: &Summaries, upkeep: &Shares) -
         .collect();
     let throttled = throttled(capture, &summaries.threads);
     let snapshots = summaries.snapshots.as_ref();
+    let collection_ns = summaries.events.as_ref().map_or(0, |events| {
+        sum(events.upkeep().map(|span| events.mars_on_cpu_ns(span)))
+    });
     let mut stalls: BTreeMap<Role, (u64, u64)> = BTreeMap::new();
     for thread in threads {
         let throttled = throttled.get(&thread.thread).copied().unwrap_or(0);
         let shares = upkeep.get(&thread.thread);
-        let stalled_ns = attribution.add_thread(capture, thread, throttled, shares, snapshots);
+        let apart = Apart {
+            snapshots: snapshots.filter(|_| thread.role == Role::Mars),
+            collection_ns: match thread.role {
+                Role::Mars => collection_ns,
+                _ => 0,
+            },
+            no_snapshot: snapshots.is_some_and(|snapshots| snapshots.seen() == 0),
+        };
+        let stalled_ns = attribution.add_thread(capture, thread, throttled, shares, &apart);
         let (of_role_ns, wall_ns) = stalls.entry(thread.role).or_default();
         *of_role_ns += stalled_ns;
         *wall_ns = thread.wall_ns.max(*wall_ns);
@@ -180,7 +192,7 @@ pub fn attribute_by(capture: &Capture, summaries: &Summaries, upkeep: &Shares) -
     attribution.run_queue_ns = attribution.leaf_ns(Leaf::RunQueue);
     let run_queue_ns: u64 = summaries.threads.iter().map(|t| t.run_queue_ns).sum();
     let splits = Splits {
-        mars: mars_splits(&summaries.threads, upkeep, snapshots),
+        mars: mars_splits(&summaries.threads, upkeep, snapshots, collection_ns),
         throttled: ratio(throttled.values().sum(), run_queue_ns).min(1.0),
         stolen: attribution.stolen_ratio(),
     };
@@ -201,6 +213,7 @@ fn mars_splits(
     threads: &[ThreadSummary],
     upkeep: &Shares,
     snapshots: Option<&SnapshotSummary>,
+    collection_ns: u64,
 ) -> Vec<Split> {
     let Some(mars) = threads.iter().find(|thread| thread.role == Role::Mars) else {
         return Vec::new();
@@ -209,13 +222,25 @@ fn mars_splits(
     let compaction = ratio(mars.memory.compaction_on_cpu_ns, mars.on_cpu_ns).min(1.0 - reclaim);
     let rest = 1.0 - reclaim - compaction;
     let snapshot_ns = snapshots.map_or(0, |snapshots| snapshots.on_cpu_ns);
-    let outside = 1.0 - ratio(snapshot_ns, mars.on_cpu_ns).min(1.0);
+    // Samples of upkeep were left out from the beginning.
+    let sampled_ns = mars.on_cpu_ns.saturating_sub(collection_ns);
+    let outside = 1.0 - ratio(snapshot_ns, sampled_ns).min(1.0);
     let of_outside = |share: f64| (share / outside.max(share)).min(1.0);
     let sampled = upkeep.get(&mars.thread).into_iter().flatten();
     [(Leaf::Reclaim, reclaim), (Leaf::Compaction, compaction)]
         .into_iter()
         .chain(sampled.map(|(leaf, share)| (*leaf, of_outside(*share) * rest)))
         .collect()
+}
+
+/// What of a thread's time is no computing.
+struct Apart<'a> {
+    /// Snapshots, if it writes them.
+    snapshots: Option<&'a SnapshotSummary>,
+    /// Time on CPU in upkeep of the loom.
+    collection_ns: u64,
+    /// Whether it is known that nobody wrote one.
+    no_snapshot: bool,
 }
 
 impl Attribution {
@@ -226,13 +251,12 @@ impl Attribution {
         thread: &ThreadSummary,
         throttled_ns: u64,
         shares: Option<&BTreeMap<Leaf, f64>>,
-        snapshots: Option<&SnapshotSummary>,
+        apart: &Apart<'_>,
     ) -> u64 {
         let mut idle_ns = 0;
-        let no_snapshot = snapshots.is_some_and(|snapshots| snapshots.seen() == 0);
         self.wall_ns += thread.accounted_ns();
-        let mut upkeep_ns = self.add_upkeep(thread, shares);
-        if let (Role::Mars, Some(snapshots)) = (thread.role, snapshots) {
+        let mut upkeep_ns = self.add_upkeep(thread, shares, apart.collection_ns);
+        if let Some(snapshots) = apart.snapshots {
             // Copying and checking pages for a snapshot is not the ship's computing.
             let ns = snapshots.on_cpu_ns.min(thread.on_cpu_ns - upkeep_ns);
             self.add(Leaf::Snapshot, ns, None);
@@ -261,7 +285,7 @@ impl Attribution {
                     self.add(self.page_ins.leaf(), wait.total_ns, Some(&wait.histogram));
                 }
                 // Its files are written for snapshots alone, but there was none.
-                WaitClass::Leaf(Leaf::Snapshot) if no_snapshot => {
+                WaitClass::Leaf(Leaf::Snapshot) if apart.no_snapshot => {
                     self.add(Leaf::OtherFile, wait.total_ns, Some(&wait.histogram));
                 }
                 WaitClass::Leaf(leaf) => self.add(leaf, wait.total_ns, Some(&wait.histogram)),
@@ -276,8 +300,13 @@ impl Attribution {
     }
 
     /// Charges what of a thread's time on CPU was upkeep of memory: what the kernel made it do, by
-    /// tracepoints, and an estimate by samples. Returns the sum.
-    fn add_upkeep(&mut self, thread: &ThreadSummary, shares: Option<&BTreeMap<Leaf, f64>>) -> u64 {
+    /// tracepoints, upkeep of the loom, and an estimate by samples. Returns the sum.
+    fn add_upkeep(
+        &mut self,
+        thread: &ThreadSummary,
+        shares: Option<&BTreeMap<Leaf, f64>>,
+        collection_ns: u64,
+    ) -> u64 {
         let memory = &thread.memory;
         let reclaim_ns = memory.reclaim_on_cpu_ns.min(thread.on_cpu_ns);
         let compaction_ns = memory
@@ -286,6 +315,9 @@ impl Attribution {
         self.add(Leaf::Reclaim, reclaim_ns, None);
         self.add(Leaf::Compaction, compaction_ns, None);
         let mut upkeep_ns = reclaim_ns + compaction_ns;
+        let collection_ns = collection_ns.min(thread.on_cpu_ns - upkeep_ns);
+        self.add(Leaf::Collection, collection_ns, None);
+        upkeep_ns += collection_ns;
         let rest_ns = thread.on_cpu_ns - upkeep_ns;
         for (leaf, share) in shares.into_iter().flatten() {
             let ns = ((rest_ns as f64 * share) as u64).min(thread.on_cpu_ns - upkeep_ns);

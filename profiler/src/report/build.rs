@@ -8,7 +8,9 @@ use profiler_common::sched::TASK_INTERRUPTIBLE;
 use super::checks::checks;
 use super::findings::findings;
 use super::host::{neighbours, ship_or_host};
+use super::mars_spans::mars_spans;
 use super::sentence;
+use super::state::State;
 use super::{
     BlockLine, BlockedLine, CauseShare, EventsLine, Loss, OwnCost, PartShare, ProgramLine, Report,
     SCHEMA_VERSION, Severity, ShipLine, ThreadBudget, Verdict, WindowLine,
@@ -37,8 +39,9 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
         .iter()
         .any(|finding| finding.severity == Severity::Severe);
     let events = events(meta);
+    let state = State::of(meta, summaries);
     let circumstances = Circumstances {
-        up: !meta.ship.booting && (meta.ship.mars.is_some() || !meta.followed_tgids.is_empty()),
+        up: state.is_up(),
         severe,
         whole: meta.losses.of_budgets() == 0,
         events: events.as_ref().map(|events| events.count),
@@ -61,11 +64,12 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
         shares: &shares,
         findings: &findings,
         events: events.as_ref(),
+        state,
     };
     Report {
         schema_version: SCHEMA_VERSION,
         profiler_version: meta.profiler_version.clone(),
-        ship: ship_line(meta),
+        ship: ship_line(meta, state),
         window: window_line(meta),
         incomplete: incomplete(meta),
         verdict: Verdict {
@@ -78,6 +82,7 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
             .events
             .as_ref()
             .map(|times| super::events::event_times(times, meta)),
+        mars_spans: mars_spans(capture, summaries),
         busy_ns: attribution.busy_ns(),
         not_the_cause: sentence::not_the_cause(kind, cause, &facts),
         fixes: recommend(&situation, kind, &findings),
@@ -108,20 +113,15 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
     }
 }
 
-fn ship_line(meta: &Meta) -> ShipLine {
+fn ship_line(meta: &Meta, state: State) -> ShipLine {
     let ship = &meta.ship;
-    let state = match (&ship.mars, ship.booting) {
-        (None, _) => "no Nock process",
-        (Some(_), true) => "booting",
-        (Some(_), false) => "up",
-    };
     ShipLine {
         label: ship.label(),
         version: ship.version.clone(),
         king_tgid: ship.king.tgid,
         mars_tgid: ship.mars.as_ref().map(|mars| mars.tgid),
         pier: ship.pier.inside.display().to_string(),
-        state: state.to_owned(),
+        state: state.name().to_owned(),
     }
 }
 

@@ -1,9 +1,11 @@
 //! What takes no time of its own, and how bad it is.
 
+use super::mars_spans::{self, SpanLine};
 use super::units::{bytes, count, percent};
 use super::{Finding, Severity};
 use crate::aggregate::Summaries;
-use crate::attribute::Cause;
+use crate::aggregate::events::SpanKind;
+use crate::attribute::{Cause, LONG_WAIT_NS, Leaf};
 use crate::model::{EndReason, Meta, sum};
 
 /// Share of arriving datagrams whose loss is severe.
@@ -28,7 +30,10 @@ pub fn findings(meta: &Meta, summaries: &Summaries) -> Vec<Finding> {
         full_loom(summaries),
         killed_for_memory(meta),
     ];
-    let mut findings: Vec<Finding> = all.into_iter().flatten().collect();
+    let stood_still = mars_spans::lines(summaries)
+        .into_iter()
+        .filter_map(stood_still);
+    let mut findings: Vec<Finding> = all.into_iter().flatten().chain(stood_still).collect();
     findings.sort_by_key(|finding| {
         (
             std::cmp::Reverse(finding.severity),
@@ -164,6 +169,30 @@ fn killed_for_memory(meta: &Meta) -> Option<Finding> {
         severity: Severity::Severe,
         count: Some(kills),
         sentence: format!("the kernel killed {kills} process(es) of the ship's group for memory"),
+    })
+}
+
+/// Upkeep of the loom that was felt, and replays: nothing else goes on in the ship meanwhile.
+fn stood_still(line: SpanLine) -> Option<Finding> {
+    let id = match line.kind {
+        SpanKind::Pack => "packed",
+        SpanKind::Meld => "melded",
+        SpanKind::Mass => "mass",
+        SpanKind::Upkeep => "upkeep",
+        SpanKind::Replay => "replayed",
+        SpanKind::Peek | SpanKind::Snapshot | SpanKind::Reclaim | SpanKind::KingBusy => {
+            return None;
+        }
+    };
+    (line.max_ns >= LONG_WAIT_NS).then(|| Finding {
+        id,
+        cause: line.leaf.map(Leaf::cause),
+        severity: Severity::Notice,
+        count: Some(line.count),
+        sentence: format!(
+            "mars computed no event meanwhile: {}",
+            mars_spans::words(&line)
+        ),
     })
 }
 

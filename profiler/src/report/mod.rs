@@ -5,7 +5,9 @@ mod checks;
 mod events;
 mod findings;
 mod host;
+mod mars_spans;
 mod sentence;
+mod state;
 pub mod units;
 
 pub use build::{report, report_of};
@@ -16,6 +18,7 @@ pub use events::{
 pub use findings::MANY_MAPPINGS_RATIO;
 use host::is_named;
 pub use host::{DeviceShare, DeviceUse, Neighbours, PartyShare, ShipOrHost, StealLine};
+pub use mars_spans::{MarsSpans, SpanEntry, SpanLine};
 
 use serde::Serialize;
 
@@ -49,6 +52,8 @@ pub struct Report {
     pub events_unknown: Option<String>,
     /// How long they took; nothing if too few could be followed for a verdict.
     pub event_times: Option<EventTimesLine>,
+    /// What mars did beside computing events; nothing if they could not be followed.
+    pub mars_spans: Option<MarsSpans>,
     /// What it all comes to.
     pub verdict: Verdict,
     /// What the shares are shares of.
@@ -103,7 +108,8 @@ pub struct ShipLine {
     pub mars_tgid: Option<u32>,
     /// The pier as the ship sees it.
     pub pier: String,
-    /// `up`, `booting`, `no Nock process`.
+    /// `up`, `booting`, `replaying`, `writing a snapshot`, `packing`, `collecting`, `no Nock process`: when
+    /// the capture ended.
     pub state: String,
 }
 

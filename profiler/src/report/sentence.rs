@@ -1,9 +1,14 @@
 //! The sentences of a report: the verdict, the evidence of each part, what it is not.
 
+use std::cmp::Reverse;
+
+use super::mars_spans;
+use super::state::State;
 use super::units::{bytes, count, duration, percent, spent};
 use super::{CauseShare, EventsLine, Finding, Severity, is_named};
 use crate::aggregate::Summaries;
 use crate::aggregate::block::BlockSummary;
+use crate::aggregate::events::SpanKind;
 use crate::aggregate::neighbour::NeighbourKind;
 use crate::aggregate::udp::UdpSummary;
 use crate::attribute::{
@@ -55,6 +60,7 @@ pub struct Facts<'a> {
     pub shares: &'a [CauseShare],
     pub findings: &'a [Finding],
     pub events: Option<&'a EventsLine>,
+    pub state: State,
 }
 
 impl<'a> Facts<'a> {
@@ -69,13 +75,14 @@ impl<'a> Facts<'a> {
 
 /// The verdict in one or two sentences, with every severe finding.
 pub fn verdict(kind: VerdictKind, cause: Option<Cause>, facts: &Facts<'_>) -> String {
-    let mut text = match (kind, cause) {
+    let first = facts.state.sentence().unwrap_or_default();
+    let judged = match (kind, cause) {
         (VerdictKind::Stalled, Some(cause)) => stalled(cause, facts),
         (VerdictKind::Finding, Some(cause)) => {
             format!("{}. The ship's threads were quick, but see:", cause.title())
         }
         (VerdictKind::Finding, None) => "The ship's threads were quick, but see:".to_owned(),
-        (VerdictKind::NotUp, _) => not_up(facts.meta),
+        (VerdictKind::NotUp, _) => not_up(facts),
         (VerdictKind::CannotTell, _) => format!(
             "Cannot tell. {} sums were lost, so some of the ship's time is not known; see the losses, \
              and capture for a shorter time.",
@@ -98,6 +105,7 @@ pub fn verdict(kind: VerdictKind, cause: Option<Cause>, facts: &Facts<'_>) -> St
             ),
         },
     };
+    let mut text = [first, judged].join(" ").trim_start().to_owned();
     for finding in facts
         .findings
         .iter()
@@ -132,11 +140,25 @@ fn quick(events: &EventTimes) -> String {
 }
 
 /// Why a ship computes no events.
-fn not_up(meta: &Meta) -> String {
-    if meta.ship.booting {
-        return "The ship is booting: it is being built for the first time and takes no events yet. \
-                Wait until it is up."
-            .to_owned();
+fn not_up(facts: &Facts<'_>) -> String {
+    match facts.state {
+        State::Booting => {
+            return "The ship is booting: it is being built for the first time and takes no events \
+                    yet. Wait until it is up."
+                .to_owned();
+        }
+        State::Replaying { events } => {
+            let last = facts.events.map_or(String::new(), |events| {
+                format!(", up to event {}", count(events.last))
+            });
+            return format!(
+                "The ship is not up yet: mars replays its log, {} events in {}{last}. It takes no \
+                 events until it is through.",
+                count(events),
+                duration(facts.meta.clocks.duration_ns())
+            );
+        }
+        _ => {}
     }
     "The ship is not up: its king runs, but there is no Nock process. It is starting, replays its log \
      in another process, or has lost it; see the ship's own output."
@@ -212,6 +234,10 @@ fn stalled(cause: Cause, facts: &Facts<'_>) -> String {
         ),
         Leaf::Compaction => "went into moving pages for larger pieces of memory".to_owned(),
         Leaf::DirtyTracking => "went into noting which pages of the loom change".to_owned(),
+        Leaf::Collection => match upkeep(facts.summaries) {
+            Some(upkeep) => format!("went by while mars saw to its loom: {upkeep}"),
+            None => "went by while mars saw to its loom".to_owned(),
+        },
         Leaf::MemoryMap => "went into changes of the memory map".to_owned(),
         Leaf::SendPath => "went into sending".to_owned(),
         Leaf::KingHeldUp => "went by while mars waited for the king".to_owned(),
@@ -350,12 +376,27 @@ pub fn evidence(leaf: Leaf, facts: &Evidence<'_>) -> String {
             Some(pages) => format!("{} pages of the loom", count(pages)),
             None => String::new(),
         },
-        Leaf::MemoryMap | Leaf::SendPath | Leaf::KingHeldUp => String::new(),
+        Leaf::Collection => upkeep(summaries).unwrap_or_default(),
+        Leaf::KingHeldUp => mars_spans::line(summaries, SpanKind::KingBusy)
+            .map(|waits| mars_spans::words(&waits))
+            .unwrap_or_default(),
+        Leaf::MemoryMap | Leaf::SendPath => String::new(),
         Leaf::Unexplained => {
             let sum: u64 = summaries.threads.iter().map(|t| t.unexplained_ns).sum();
             format!("{} without any reason", duration(sum))
         }
     }
+}
+
+/// What upkeep there was, the longest first.
+fn upkeep(summaries: &Summaries) -> Option<String> {
+    let mut lines: Vec<_> = mars_spans::lines(summaries)
+        .into_iter()
+        .filter(|line| line.kind.is_upkeep())
+        .collect();
+    lines.sort_by_key(|line| (Reverse(line.total_ns), line.kind));
+    let words: Vec<String> = lines.iter().map(mars_spans::words).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 fn snapshots(seen: u64) -> String {

@@ -138,6 +138,10 @@ pub enum Task {
     Save,
     /// Write a snapshot and end.
     Exit,
+    /// Pack the loom.
+    Pack,
+    /// Count what lies in the loom, for `|mass`.
+    Mass,
 }
 
 impl Task {
@@ -148,6 +152,8 @@ impl Task {
             Self::Peek(sample) => Noun::tuple([Noun::cord("peek"), Noun::null(), sample.clone()]),
             Self::Save => Noun::tuple([Noun::cord("sync"), Noun::cord("save"), Noun::null()]),
             Self::Exit => Noun::cell(Noun::cord("exit"), Noun::null()),
+            Self::Pack => Noun::tuple([Noun::cord("live"), Noun::cord("pack"), Noun::null()]),
+            Self::Mass => Noun::tuple([Noun::cord("quiz"), Noun::cord("quac"), Noun::null()]),
         }
     }
 
@@ -162,6 +168,12 @@ impl Task {
             data.as_cell()
                 .filter(|(what, _)| what.is_cord("save"))
                 .map(|_| Self::Save)
+        } else if tag.is_cord("live") {
+            let (what, _) = data.as_cell()?;
+            what.is_cord("pack").then_some(Self::Pack)
+        } else if tag.is_cord("quiz") {
+            let (what, _) = data.as_cell()?;
+            what.is_cord("quac").then_some(Self::Mass)
         } else {
             tag.is_cord("exit").then_some(Self::Exit)
         }
@@ -189,6 +201,10 @@ pub enum Gift {
         /// The last event in it.
         event_number: u64,
     },
+    /// The loom was packed.
+    Live,
+    /// What lies in the loom: a list of `[name bytes parts]`.
+    Quac(Noun),
 }
 
 /// Kernel version that a ship of mid-2026 runs.
@@ -223,6 +239,8 @@ impl Gift {
             Self::Sync { event_number } => {
                 Noun::tuple([Noun::cord("sync"), n(*event_number), n(0)])
             }
+            Self::Live => Noun::cell(Noun::cord("live"), Noun::null()),
+            Self::Quac(list) => Noun::tuple([Noun::cord("quiz"), Noun::cord("quac"), list.clone()]),
         }
     }
 
@@ -255,6 +273,10 @@ impl Gift {
             Some(Self::Sync {
                 event_number: data.as_cell()?.0.as_u64()?,
             })
+        } else if tag.is_cord("live") {
+            Some(Self::Live)
+        } else if tag.is_cord("quiz") {
+            Some(Self::Quac(data.as_cell()?.1.clone()))
         } else {
             None
         }
@@ -282,6 +304,8 @@ mod tests {
             Task::Peek(Noun::path(["zen", "lag"])),
             Task::Save,
             Task::Exit,
+            Task::Pack,
+            Task::Mass,
         ] {
             assert_eq!(Task::from_noun(&task.to_noun()), Some(task));
         }
@@ -295,6 +319,8 @@ mod tests {
             Gift::Poke(None),
             Gift::Peek(Noun::null()),
             Gift::Sync { event_number: 7 },
+            Gift::Live,
+            Gift::Quac(Noun::null()),
         ];
         for gift in gifts {
             assert_eq!(Gift::from_noun(&gift.to_noun()), Some(gift));

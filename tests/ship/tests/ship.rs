@@ -217,6 +217,24 @@ fn conn_sock_answers_as_4_6_does() {
 }
 
 #[test]
+fn upkeep_is_done_when_asked_for() {
+    let ship = Ship::start(&["--events-per-second", "0", "--heap-pages", "256"]);
+    // The answer comes before the work, and the read waits for that.
+    assert_eq!(
+        ship.request("urth", Noun::cord("pack")),
+        Noun::loobean(true)
+    );
+    let answer = ship.ask(&Noun::path(["mass"]));
+    let [tag, quac, list] = answer.as_tuple().expect("[%peel %quac list]");
+    assert!(tag.is_cord("peel") && quac.is_cord("quac") && list.as_list().is_some());
+    let truth = ship.stop();
+    for event in ["pack", "mass"] {
+        let found = truth.mars.iter().filter(|line| line["event"] == event);
+        assert_eq!(found.count(), 1, "{event}");
+    }
+}
+
+#[test]
 fn a_snapshot_leaves_the_heap_in_the_image() {
     let ship = Ship::start(&[
         "--snap-seconds",

@@ -29,4 +29,5 @@ mod snapshots;
 mod support;
 mod unharmed;
 mod units;
+mod upkeep;
 mod verdicts;

@@ -17,6 +17,24 @@ pub struct Commit {
     pub end_ktime_ns: u64,
 }
 
+/// A lock that the worker waits for, such as that of the allocator, is given back within this.
+const LOCK_NS: u64 = 1_000_000;
+
+/// When a worker was woken for a commit, by its rests before it, and when it synced the one before: the
+/// last rest may have been one for a lock that mars held.
+fn woken(rests: &[&Absence], previous_sync_ktime_ns: u64) -> Option<u64> {
+    let mut woken = rests.last()?;
+    for before in rests.iter().rev().skip(1) {
+        let is_lock = woken.end_ktime_ns - woken.start_ktime_ns < LOCK_NS
+            && woken.start_ktime_ns - before.end_ktime_ns < LOCK_NS;
+        if !is_lock || before.end_ktime_ns <= previous_sync_ktime_ns {
+            break;
+        }
+        woken = before;
+    }
+    Some(woken.runnable_ktime_ns)
+}
+
 /// The commits of one worker: `syncs` are its calls of `fdatasync`, in order, `mars` is what mars' main
 /// thread did.
 pub fn commits(
@@ -53,7 +71,8 @@ pub fn commits(
         let Some(end_ktime_ns) = [next_sync, rest_after, told].into_iter().flatten().min() else {
             break;
         };
-        let woken = later.checked_sub(1).map(|i| rests[i].runnable_ktime_ns);
+        let previous = i.checked_sub(1).map_or(0, |i| syncs[i].ktime_ns);
+        let woken = woken(&rests[..later], previous);
         let before = found.last().map(|commit| commit.end_ktime_ns);
         // A rest too short to be recorded lies between this commit and the one before.
         let start_ktime_ns = woken.max(before).unwrap_or(at);
@@ -65,4 +84,34 @@ pub fn commits(
         });
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As on a real ship: mars has just been told of the end of a commit and plans the next one. The
+    /// worker is woken, waits for a lock of mars, and begins.
+    #[test]
+    fn a_wait_for_a_lock_is_part_of_the_commit() {
+        let rest = |start_ktime_ns, end_ktime_ns| Absence {
+            start_ktime_ns,
+            runnable_ktime_ns: end_ktime_ns - 5_000,
+            end_ktime_ns,
+            syscall_nr: 202,
+            task_state: 1,
+            waker_tid: 1,
+        };
+        let work = rest(10_000_000, 50_000_000);
+        let lock = rest(50_011_000, 50_106_000);
+        assert_eq!(woken(&[&work, &lock], 8_000_000), Some(49_995_000));
+        // What it did before the last sync was another commit.
+        assert_eq!(woken(&[&work, &lock], 50_005_000), Some(50_101_000));
+        // A rest that is not followed by a lock is one for work.
+        assert_eq!(
+            woken(&[&lock, &rest(52_000_000, 53_000_000)], 0),
+            Some(52_995_000)
+        );
+        assert_eq!(woken(&[], 0), None);
+    }
 }

@@ -45,12 +45,29 @@ impl EventKind {
 pub enum Content {
     /// An event to compute, or its effects.
     Poke(EventKind),
-    /// A question to the namespace, or its answer.
+    /// A question to the namespace, or its answer; `|mass` begins with one.
     Peek,
-    /// Anything else that is answered in its turn: `%live`, `%quiz`.
+    /// Anything else that is answered in its turn: `%live`, the other `%quiz`.
     Other,
     /// What no answer belongs to: lines to print, and snapshots that mars tells of.
     Notice,
+    /// Mars is up: it has replayed its log.
+    Ready,
+    /// Its bytes could not be read, because their page was not in memory.
+    Unread,
+}
+
+/// Upkeep of the loom that the king asks mars for (`pkg/vere/mars.c`, `_mars_work`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    /// `%live %pack`.
+    Pack,
+    /// `%live %meld`.
+    Meld,
+    /// Either of them: mars' answer does not say.
+    Live,
+    /// `%quiz %quac`: the loom is marked and counted, for `|mass`.
+    Mass,
 }
 
 /// What a message is, by the head of its noun; nothing if it is no message of king and mars.
@@ -62,10 +79,31 @@ pub fn content(head: &[u8]) -> Option<Content> {
         "poke" => Content::Poke(kind(tokens, false).unwrap_or(EventKind::Other)),
         "work" => Content::Poke(kind(tokens, true).unwrap_or(EventKind::Other)),
         "peek" => Content::Peek,
+        "quiz" if errand(head) == Some(Errand::Mass) => Content::Peek,
         "live" | "quiz" | "play" => Content::Other,
-        "slog" | "flog" | "sync" | "exit" | "ripe" => Content::Notice,
+        "ripe" => Content::Ready,
+        "slog" | "flog" | "sync" | "exit" => Content::Notice,
         _ => return None,
     })
+}
+
+/// The upkeep that a message asks for, or that its answer tells the end of.
+pub fn errand(head: &[u8]) -> Option<Errand> {
+    let mut tokens = Prefix::new(head);
+    tokens.cell()?;
+    let tag = tokens.atom()?.to_text()?;
+    // The task stands in a cell; the answer to either `%live` is `[%live ~]`.
+    let task = tokens
+        .cell()
+        .and_then(|()| tokens.atom())
+        .and_then(|task| task.to_text());
+    match (tag.as_str(), task.as_deref()) {
+        ("live", Some("pack")) => Some(Errand::Pack),
+        ("live", Some("meld")) => Some(Errand::Meld),
+        ("live", _) => Some(Errand::Live),
+        ("quiz", Some("quac")) => Some(Errand::Mass),
+        _ => None,
+    }
 }
 
 /// The kind of an event, by its wire and its card's tag.
@@ -168,7 +206,33 @@ mod tests {
         ]));
         assert_eq!(content(&reply), None);
         assert_eq!(content(&[]), None);
+        assert_eq!(errand(&reply), None);
         assert_eq!(content(&[0xff; 64]), None);
+    }
+
+    #[test]
+    fn upkeep_is_told_by_its_task() {
+        let task = |tag: &str, task: &str| {
+            jam(&Noun::tuple([
+                Noun::cord(tag),
+                Noun::cord(task),
+                Noun::null(),
+            ]))
+        };
+        for (tag, what, found, sort) in [
+            ("live", "pack", Some(Errand::Pack), Content::Other),
+            ("live", "meld", Some(Errand::Meld), Content::Other),
+            ("quiz", "quac", Some(Errand::Mass), Content::Peek),
+            ("quiz", "quic", None, Content::Other),
+            ("sync", "save", None, Content::Notice),
+        ] {
+            let head = task(tag, what);
+            assert_eq!(errand(&head), found, "{tag} {what}");
+            assert_eq!(content(&head), Some(sort), "{tag} {what}");
+        }
+        let answer = jam(&Noun::cell(Noun::cord("live"), Noun::null()));
+        assert_eq!(errand(&answer), Some(Errand::Live));
+        assert_eq!(content(&answer), Some(Content::Other));
     }
 
     #[test]

@@ -4,15 +4,23 @@
 //! Nothing of it needs a symbol: messages are `writev`s of frames, computations are bracketed by
 //! `sigaltstack`, commits are the `fdatasync`s of a worker, and what happens between is in the switches.
 
+mod away;
 mod commit;
 mod computation;
+mod course;
+mod frame;
 mod message;
 mod pairing;
+mod rest;
+mod span;
 mod timeline;
+mod unread;
 
+pub use away::snapshots;
 pub use commit::Commit;
 pub use computation::{Computation, Work};
 pub use message::{Content, EventKind, content};
+pub use span::{MarsSpan, SpanKind};
 pub use timeline::{Absence, Timeline};
 
 use std::collections::BTreeMap;
@@ -21,19 +29,21 @@ use profiler_common::sched::TASK_INTERRUPTIBLE;
 
 use super::role;
 use crate::attribute::syscall_name;
-use crate::model::{Call, Capture, Event, SyscallEvent, ThreadId};
-use crate::ship::loom::LoomAnswer;
+use crate::model::{Call, Capture, Event, SyscallEvent, ThreadId, sum};
 use crate::ship::{Generation, Role};
+use course::Course;
+use frame::Frame;
+use message::Errand;
 use pairing::Message;
-
-/// A message that was about to be sent this little before mars slept may not have been there yet.
-const SENDING_NS: u64 = 200_000;
+use rest::{arrival, is_idle_in_epoll};
 
 /// An event, or a question to the namespace, from its arrival to its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventSpan {
     /// Kind of the event; nothing for a question.
     pub kind: Option<EventKind>,
+    /// Whether it is the question that `|mass` begins with.
+    pub is_mass: bool,
     /// When the king began with what brought it: the turn of its loop.
     pub arrived_ktime_ns: u64,
     /// When the king sent it to mars.
@@ -64,6 +74,8 @@ pub struct EventsSummary {
     pub computations: Vec<Computation>,
     /// Beginning of the computation under way when the window closed.
     pub computing_since_ktime_ns: Option<u64>,
+    /// What mars did beside computing, in order: upkeep, replaying, waiting for the king.
+    pub mars_spans: Vec<MarsSpan>,
     /// Messages that had no answer when the window closed.
     pub unfinished: u64,
     /// Messages that could not be matched with their computation, commit and answer.
@@ -79,6 +91,30 @@ pub struct EventsSummary {
 }
 
 impl EventsSummary {
+    /// Time of mars on CPU while it did something.
+    pub fn mars_on_cpu_ns(&self, span: &MarsSpan) -> u64 {
+        let (start, end) = (span.start_ktime_ns, span.end_ktime_ns);
+        let timeline = self.mars.and_then(|mars| self.timelines.get(&mars));
+        let absences = timeline.map_or(&[][..], |timeline| timeline.within(start, end));
+        let away = absences.iter().map(|absence| {
+            let (from, to) = (absence.start_ktime_ns, absence.end_ktime_ns);
+            to.min(end) - from.max(start)
+        });
+        span.duration_ns().saturating_sub(sum(away))
+    }
+
+    /// Whether the computation that began then is that of `|mass`.
+    fn is_mass(&self, start_ktime_ns: u64) -> bool {
+        let is_it =
+            |span: &MarsSpan| (span.kind, span.start_ktime_ns) == (SpanKind::Mass, start_ktime_ns);
+        self.mars_spans.iter().any(is_it)
+    }
+
+    /// Upkeep of the loom.
+    pub fn upkeep(&self) -> impl Iterator<Item = &MarsSpan> {
+        self.mars_spans.iter().filter(|span| span.kind.is_upkeep())
+    }
+
     /// Events, questions left out.
     pub fn events(&self) -> impl Iterator<Item = &EventSpan> {
         self.spans.iter().filter(|span| span.kind.is_some())
@@ -115,23 +151,24 @@ pub fn summarise(capture: &Capture) -> Option<EventsSummary> {
         .map(|thread| (thread, Timeline::of(capture, thread)))
         .collect();
     let commits = commits(capture, &calls, mars, &mut timelines);
-    let (mut computations, open) = computation::computations(of(mars).iter().copied());
-    if !matches!(meta.loom_start, LoomAnswer::Home(_)) {
-        // What was read is no event number in this layout.
-        for computation in &mut computations {
-            computation.event_number = 0;
-        }
-    }
-    let (messages, answers) = (messages(of(king)), messages(of(mars)));
+    let Course {
+        computations,
+        replayed,
+        opened,
+        asked,
+        mars_spans,
+        answered,
+        rests,
+        quiet,
+    } = Course::of(
+        capture,
+        (king, of(king)),
+        (mars, of(mars)),
+        &commits,
+        &timelines,
+    );
     let idles = |absence: &Absence| is_idle_in_epoll(capture, absence);
-    let sleeps = sleeps(&timelines[&mars], &timelines[&king], &messages, idles);
-    let start = |sleep: &&Absence| sleep.start_ktime_ns;
-    let rests: Vec<u64> = sleeps.iter().map(start).collect();
-    // While mars sleeps, nobody else begins a commit: one within the sleep was asked for before.
-    let quiet = sleeps
-        .iter()
-        .filter(|sleep| !is_committing(&commits, sleep.start_ktime_ns, sleep.runnable_ktime_ns));
-    let quiet: Vec<u64> = quiet.map(start).collect();
+    let (messages, answers) = (messages(&asked), messages(&answered));
     let pairing::Paired {
         pairs: (works, answered),
         settled_ktime_ns,
@@ -145,17 +182,19 @@ pub fn summarise(capture: &Capture) -> Option<EventsSummary> {
         quiet: &quiet,
     });
     let mut summary = EventsSummary {
-        computing_since_ktime_ns: open.map(|(start, _)| start),
+        computing_since_ktime_ns: opened,
         commits,
-        computations,
+        computations: replayed.into_iter().chain(computations).collect(),
+        mars_spans,
         king: Some(king),
         mars: Some(mars),
         matched_by_limit: by_limit,
         ..EventsSummary::default()
     };
     let turns = of(king);
-    for ((message, work), answered) in messages.iter().zip(works).zip(answered) {
-        let is_computed = matches!(message.content, Content::Poke(_) | Content::Peek);
+    let ways = messages.iter().zip(&asked).zip(works).zip(answered);
+    for (((message, frame), work), answered) in ways {
+        let is_computed = message.content != Content::Other;
         match (is_computed, work, answered) {
             (false, _, _) => {}
             (true, Some(work), Some(released)) if released >= work.end_ktime_ns => {
@@ -166,6 +205,8 @@ pub fn summarise(capture: &Capture) -> Option<EventsSummary> {
                 }
                 summary.spans.push(EventSpan {
                     kind: message.kind(),
+                    is_mass: frame.errand == Some(Errand::Mass)
+                        || summary.is_mass(work.start_ktime_ns),
                     arrived_ktime_ns: arrival(
                         message.sent_ktime_ns,
                         turns,
@@ -186,17 +227,12 @@ pub fn summarise(capture: &Capture) -> Option<EventsSummary> {
     Some(summary)
 }
 
-fn messages(calls: &[&SyscallEvent]) -> Vec<Message> {
-    let frames = calls.iter().filter_map(|call| match &call.call {
-        Call::Frame { head, .. } => Some(Message {
-            sent_ktime_ns: call.ktime_ns,
-            content: message::content(head)?,
-        }),
-        _ => None,
+fn messages(frames: &[Frame]) -> Vec<Message> {
+    let messages = frames.iter().map(|frame| Message {
+        sent_ktime_ns: frame.sent_ktime_ns,
+        content: frame.content.clone(),
     });
-    frames
-        .filter(|message| message.content != Content::Notice)
-        .collect()
+    messages.collect()
 }
 
 /// The commits of mars' workers, in order; their timelines are added.
@@ -238,49 +274,6 @@ fn commits(
     commits
 }
 
-fn is_idle_in_epoll(capture: &Capture, absence: &Absence) -> bool {
-    absence.task_state == TASK_INTERRUPTIBLE
-        && syscall_name(&capture.meta.architecture, absence.syscall_nr).starts_with("epoll_")
-}
-
-/// Sleeps of mars for which it had computed all that had been sent.
-fn sleeps<'a>(
-    mars: &'a Timeline,
-    king: &Timeline,
-    messages: &[Message],
-    idles: impl Fn(&Absence) -> bool,
-) -> Vec<&'a Absence> {
-    let sleeps = mars.absences().iter().filter(|absence| idles(absence));
-    sleeps
-        .filter(|sleep| {
-            let rest = sleep.start_ktime_ns;
-            let before = messages.partition_point(|message| message.sent_ktime_ns <= rest);
-            before
-                .checked_sub(1)
-                .is_none_or(|last| delivered(messages[last].sent_ktime_ns, king) < rest)
-        })
-        .collect()
-}
-
-/// When a message was surely there that was about to be sent: the king may have been taken off its CPU
-/// just then.
-fn delivered(sent_ktime_ns: u64, king: &Timeline) -> u64 {
-    let soon = sent_ktime_ns + SENDING_NS;
-    let away = king.within(sent_ktime_ns, soon).iter();
-    away.filter(|absence| absence.is_preemption())
-        .map(|absence| absence.end_ktime_ns + SENDING_NS)
-        .max()
-        .unwrap_or(soon)
-}
-
-/// Whether a commit was under way at any moment from `from` to `to`.
-fn is_committing(commits: &[Commit], from: u64, to: u64) -> bool {
-    let later = commits.partition_point(|commit| commit.start_ktime_ns < to);
-    later
-        .checked_sub(1)
-        .is_some_and(|last| from < commits[last].end_ktime_ns)
-}
-
 /// The commit that an event was released by: the first that began after it was computed, because a commit
 /// takes all events that wait (up to 100, and no more than 10 are under way). Its beginning may be told
 /// too early; then it is the last that had ended before the release, because mars begins no other before.
@@ -294,28 +287,4 @@ fn commit_of(commits: &[Commit], work: &Work, released_ktime_ns: u64) -> Option<
             commit.sync_ktime_ns >= work.end_ktime_ns && commit.sync_ktime_ns < released_ktime_ns
         })
     })
-}
-
-/// When the turn of the king's loop began that sent a message.
-fn arrival(
-    sent_ktime_ns: u64,
-    calls: &[&SyscallEvent],
-    king: &Timeline,
-    idles: impl Fn(&Absence) -> bool,
-) -> u64 {
-    let before = calls.partition_point(|call| call.ktime_ns < sent_ktime_ns);
-    let turn = calls[..before]
-        .iter()
-        .rev()
-        .find(|call| call.call == Call::LoopTurn)
-        .map(|call| call.ktime_ns);
-    let last = king.last_before(sent_ktime_ns);
-    let woken = king
-        .within(turn.unwrap_or(0), sent_ktime_ns)
-        .iter()
-        .rev()
-        .chain(last)
-        .find(|absence| idles(absence))
-        .map(|absence| absence.runnable_ktime_ns);
-    turn.max(woken).unwrap_or(sent_ktime_ns).min(sent_ktime_ns)
 }

@@ -32,6 +32,10 @@ pub enum Request {
     Peek(Noun),
     /// An event.
     Ovum(Ovum),
+    /// To pack the loom: answered at once, done later.
+    Pack,
+    /// What lies in the loom.
+    Mass,
 }
 
 /// A request and where its answer goes.
@@ -180,7 +184,9 @@ fn parse(body: &[u8]) -> Result<(Noun, Request), Refusal> {
         .as_tuple::<3>()
         .filter(|items| items[0].as_atom().is_some())
         .ok_or((-2, "jar-bad"))?;
-    let request = if tag.is_cord("peel") {
+    let request = if tag.is_cord("peel") && *data == Noun::path(["mass"]) {
+        Request::Mass
+    } else if tag.is_cord("peel") {
         Request::Peel(data.clone())
     } else if tag.is_cord("peek") {
         Request::Peek(data.clone())
@@ -192,6 +198,8 @@ fn parse(body: &[u8]) -> Result<(Noun, Request), Refusal> {
         })
     } else if tag.is_cord("fyrd") {
         return Err((-8, "khan-miss"));
+    } else if tag.is_cord("urth") && data.is_cord("pack") {
+        Request::Pack
     } else if tag.is_cord("urth") {
         return Err((-7, "urth-bad"));
     } else {

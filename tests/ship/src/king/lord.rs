@@ -59,6 +59,10 @@ pub enum Writ {
     },
     /// A read.
     Peek(Reply),
+    /// Packing, whose end nobody is told.
+    Pack,
+    /// What lies in the loom.
+    Mass(Reply),
 }
 
 /// Where an event came from.
@@ -203,6 +207,20 @@ impl Lord {
         let gang = Noun::cell(Noun::null(), Noun::null());
         self.send(&Task::Peek(Noun::cell(gang, each)))?;
         self.writs.push_back(Writ::Peek(reply));
+        Ok(())
+    }
+
+    /// Lets mars pack its loom.
+    pub fn pack(&mut self) -> anyhow::Result<()> {
+        self.send(&Task::Pack)?;
+        self.writs.push_back(Writ::Pack);
+        Ok(())
+    }
+
+    /// Lets mars count what lies in its loom.
+    pub fn mass(&mut self, reply: Reply) -> anyhow::Result<()> {
+        self.send(&Task::Mass)?;
+        self.writs.push_back(Writ::Mass(reply));
         Ok(())
     }
 

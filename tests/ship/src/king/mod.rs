@@ -241,6 +241,19 @@ impl King {
                 Ok(())
             }
             Gift::Sync { .. } => Ok(()),
+            Gift::Live => {
+                self.lord.take_writ()?;
+                eprintln!("pier: pack complete\r");
+                Ok(())
+            }
+            Gift::Quac(list) => {
+                if let (Writ::Mass(reply), Some(world)) = (self.lord.take_writ()?, &mut self.world)
+                {
+                    let answer = Noun::tuple([Noun::cord("peel"), Noun::cord("quac"), list]);
+                    world.conn.answer(&reply, answer);
+                }
+                Ok(())
+            }
             Gift::Poke(effects) => self.finish_poke(effects),
             Gift::Peek(result) => {
                 if let (Writ::Peek(reply), Some(world)) = (self.lord.take_writ()?, &mut self.world)
@@ -405,6 +418,12 @@ impl King {
                 }
                 Request::Peek(each) => self.queues.peek(each, reply),
                 Request::Ovum(ovum) => self.queues.inject(ovum, reply, monotonic_ns()),
+                // These are no events, and wait in no queue of the king.
+                Request::Pack => {
+                    world.conn.answer(&reply, Noun::loobean(true));
+                    self.lord.pack()?;
+                }
+                Request::Mass => self.lord.mass(reply)?,
             }
         }
         world.conn.flush(client);

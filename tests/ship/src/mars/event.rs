@@ -20,7 +20,7 @@ pub struct Kernel {
     /// The memory of the ship.
     pub loom: Loom,
     bracket: Bracket,
-    computer: Computer,
+    pub(super) computer: Computer,
     next_page: usize,
 }
 
@@ -39,8 +39,8 @@ pub struct Poked {
 }
 
 /// One bracket of a computation, in CLOCK_MONOTONIC.
-struct Attempt {
-    start_ktime_ns: u64,
+pub(super) struct Attempt {
+    pub(super) start_ktime_ns: u64,
     end_ktime_ns: u64,
     is_done: bool,
 }
@@ -146,7 +146,7 @@ impl Kernel {
     }
 
     /// One bracket: the computation in a road of its own, then the copy of its result to the home road.
-    fn compute(&mut self, work: Workload) -> Attempt {
+    pub(super) fn compute(&mut self, work: Workload) -> Attempt {
         self.bracket.enter();
         let start_ktime_ns = monotonic_ns();
         let kid = self.loom.leap();
@@ -174,7 +174,7 @@ impl Kernel {
     }
 
     /// Writes to the next clean pages of the heap, as many as asked for and there are.
-    fn dirty(&mut self, wanted: u64) {
+    pub(super) fn dirty(&mut self, wanted: u64) {
         let (heap, _) = self.loom.heap();
         let pages = self.loom.used_pages();
         let mut dirtied = 0;

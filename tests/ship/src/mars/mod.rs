@@ -4,6 +4,7 @@ mod bracket;
 mod disk;
 mod event;
 mod snapshot;
+mod upkeep;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -35,6 +36,9 @@ const SIGNALS: u64 = 2;
 
 /// Pages of the heap that a new pier gets if the king says nothing.
 const DEFAULT_HEAP_PAGES: u32 = 1024;
+
+/// Events after which the caches are thrown away (vere `_mars_sure_feck`).
+const RECLAIM_EVENTS: u64 = 1024;
 
 /// Mars, once it is up.
 struct Mars {
@@ -268,11 +272,32 @@ impl Mars {
                     gift: Gift::Poke(Some(result.effects)),
                     event: Some(number),
                 });
+                if number.is_multiple_of(RECLAIM_EVENTS) {
+                    let mut line = self.kernel.reclaim().to_truth("reclaim");
+                    line["number"] = number.into();
+                    self.truth.record(&line);
+                }
             }
             Task::Peek(sample) => {
                 let result = self.kernel.peek(&sample);
                 self.gifts.push_back(Pending {
                     gift: Gift::Peek(result),
+                    event: None,
+                });
+            }
+            Task::Pack => {
+                let upkeep = self.kernel.pack();
+                self.truth.record(&upkeep.to_truth("pack"));
+                self.gifts.push_back(Pending {
+                    gift: Gift::Live,
+                    event: None,
+                });
+            }
+            Task::Mass => {
+                let (upkeep, list) = self.kernel.mass(&mut self.outbox)?;
+                self.truth.record(&upkeep.to_truth("mass"));
+                self.gifts.push_back(Pending {
+                    gift: Gift::Quac(list),
                     event: None,
                 });
             }

@@ -1,0 +1,129 @@
+//! What king and mars did one after the other, before it is told what belongs together.
+
+use std::collections::BTreeMap;
+
+use super::away::{away, king_busy};
+use super::commit::Commit;
+use super::computation::{self, Computation};
+use super::frame::{self, Frame};
+use super::message::Content;
+use super::rest::{is_committing, is_idle_in_epoll, sleeps};
+use super::span::{self, MarsSpan, Stage};
+use super::timeline::{Absence, Timeline};
+use super::unread::{self, Known};
+use crate::model::{Capture, SyscallEvent, ThreadId};
+use crate::ship::loom::LoomAnswer;
+
+/// The course of a ship's work in the window.
+pub struct Course {
+    /// Computations of messages.
+    pub computations: Vec<Computation>,
+    /// Computations of the replay, which came before.
+    pub replayed: Vec<Computation>,
+    /// Beginning of the computation that had not ended.
+    pub opened: Option<u64>,
+    /// The king's messages.
+    pub asked: Vec<Frame>,
+    /// Mars' answers.
+    pub answered: Vec<Frame>,
+    /// What mars did beside computing.
+    pub mars_spans: Vec<MarsSpan>,
+    /// Moments at which mars had computed all that had been sent.
+    pub rests: Vec<u64>,
+    /// Of these, those at which no commit was under way.
+    pub quiet: Vec<u64>,
+}
+
+/// A main thread and its calls.
+type Main<'a> = (ThreadId, &'a [&'a SyscallEvent]);
+
+impl Course {
+    /// Of the calls of both main threads.
+    pub fn of(
+        capture: &Capture,
+        (king, king_calls): Main<'_>,
+        (mars, mars_calls): Main<'_>,
+        commits: &[Commit],
+        timelines: &BTreeMap<ThreadId, Timeline>,
+    ) -> Self {
+        let meta = &capture.meta;
+        let (mut computations, open) = computation::computations(mars_calls.iter().copied());
+        let last_number = match (&meta.loom_start, &meta.loom_end) {
+            (LoomAnswer::Home(_), LoomAnswer::Home(end)) => Some(end.event_number),
+            _ => None,
+        };
+        if !matches!(meta.loom_start, LoomAnswer::Home(_)) {
+            // What was read is no event number in this layout.
+            for computation in &mut computations {
+                computation.event_number = 0;
+            }
+        }
+        let window = (meta.clocks.start_ktime_ns, meta.clocks.end_ktime_ns);
+        let opened = open.map(|(start, _)| start);
+        let (mut asked, mut answered) = (frame::frames(king_calls), frame::frames(mars_calls));
+        let known = Known {
+            computations: &computations,
+            commits,
+            last_number,
+        };
+        let replay = span::replay(
+            &Stage {
+                window,
+                known: &known,
+                open: opened,
+                messages: &asked,
+                answers: &answered,
+                mars: &timelines[&mars],
+                away: Vec::new(),
+            },
+            // The king opens its ports when mars is up.
+            meta.ship.udp_ports.known().is_some_and(Vec::is_empty),
+        );
+        answered.retain(|frame| frame.content != Content::Ready);
+        let mut mars_spans: Vec<MarsSpan> = replay.iter().map(|(span, _)| *span).collect();
+        // What was replayed belongs to no message.
+        let replayed = computations[..replay.map_or(0, |(_, count)| count)].to_vec();
+        computations.drain(..replayed.len());
+        let known = Known {
+            computations: &computations,
+            commits,
+            last_number,
+        };
+        let idles = |absence: &Absence| is_idle_in_epoll(capture, absence);
+        let sleeps = sleeps(&timelines[&mars], (king, &timelines[&king]), &asked, idles);
+        let start = |sleep: &&Absence| sleep.start_ktime_ns;
+        let rests: Vec<u64> = sleeps.iter().map(start).collect();
+        // While mars sleeps, nobody else begins a commit: one within the sleep was asked for before.
+        let quiet = sleeps
+            .iter()
+            .filter(|sleep| !is_committing(commits, sleep.start_ktime_ns, sleep.runnable_ktime_ns));
+        let quiet: Vec<u64> = quiet.map(start).collect();
+        unread::resolve(&mut asked, &mut answered, &known, &quiet);
+        mars_spans.extend(span::upkeep(&Stage {
+            window: (
+                mars_spans
+                    .last()
+                    .map_or(window.0, |replay| replay.end_ktime_ns),
+                window.1,
+            ),
+            known: &known,
+            open: opened,
+            messages: &asked,
+            answers: &answered,
+            mars: &timelines[&mars],
+            away: away(capture, mars, &timelines[&mars], idles),
+        }));
+        mars_spans.extend(king_busy(capture, &timelines[&mars]));
+        mars_spans.sort_by_key(|span| span.start_ktime_ns);
+        Self {
+            computations,
+            replayed,
+            opened,
+            asked,
+            answered,
+            mars_spans,
+            rests,
+            quiet,
+        }
+    }
+}
