@@ -317,3 +317,163 @@ pub fn replay(stage: &Stage<'_>, has_no_port: bool) -> Option<(MarsSpan, usize)>
     };
     Some((span, count))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::EventKind;
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn frame(at_ms: u64, content: Content, errand: Option<Errand>) -> Frame {
+        Frame {
+            sent_ktime_ns: at_ms * MS,
+            bytes: 100,
+            content,
+            errand,
+        }
+    }
+
+    fn poke(at_ms: u64) -> Frame {
+        frame(at_ms, Content::Poke(EventKind::Timer), None)
+    }
+
+    fn bracket(start_ms: u64, end_ms: u64, event_number: u64) -> Computation {
+        Computation {
+            start_ktime_ns: start_ms * MS,
+            computed_ktime_ns: end_ms * MS,
+            end_ktime_ns: end_ms * MS,
+            succeeded: true,
+            event_number,
+        }
+    }
+
+    struct Scene {
+        computations: Vec<Computation>,
+        messages: Vec<Frame>,
+        answers: Vec<Frame>,
+        /// Sleeps of mars, in ms.
+        away: Vec<(u64, u64)>,
+        last_number: u64,
+    }
+
+    impl Scene {
+        fn with<T>(&self, look: impl Fn(&Stage<'_>) -> T) -> T {
+            let known = Known {
+                computations: &self.computations,
+                commits: &[],
+                last_number: Some(self.last_number),
+            };
+            look(&Stage {
+                window: (0, 1000 * MS),
+                known: &known,
+                open: None,
+                messages: &self.messages,
+                answers: &self.answers,
+                mars: &Timeline::default(),
+                away: self.away.iter().map(|(a, b)| (a * MS, b * MS)).collect(),
+            })
+        }
+
+        /// Kind, beginning and end in ms.
+        fn upkeep(&self) -> Vec<(SpanKind, u64, u64)> {
+            let spans = self.with(upkeep);
+            let ms =
+                |span: &MarsSpan| (span.kind, span.start_ktime_ns / MS, span.end_ktime_ns / MS);
+            spans.iter().map(ms).collect()
+        }
+    }
+
+    /// The pack's answer waits behind an event whose commit ended meanwhile.
+    #[test]
+    fn a_pack_is_the_longest_stretch_before_its_answer() {
+        let scene = Scene {
+            computations: vec![bracket(12, 15, 7)],
+            messages: vec![poke(10), frame(11, Content::Other, Some(Errand::Pack))],
+            answers: vec![poke(220), frame(221, Content::Other, Some(Errand::Live))],
+            away: vec![(0, 11), (222, 1000)],
+            last_number: 8,
+        };
+        assert_eq!(scene.upkeep(), [(SpanKind::Pack, 15, 220)]);
+    }
+
+    #[test]
+    fn mass_is_a_question_and_what_follows_it() {
+        let scene = Scene {
+            computations: vec![bracket(12, 65, 7), bracket(130, 133, 7)],
+            messages: vec![frame(10, Content::Peek, Some(Errand::Mass)), poke(20)],
+            answers: vec![frame(128, Content::Peek, Some(Errand::Mass)), poke(140)],
+            away: vec![(0, 12), (133, 139), (140, 1000)],
+            last_number: 8,
+        };
+        assert_eq!(scene.upkeep(), [(SpanKind::Mass, 12, 128)]);
+    }
+
+    #[test]
+    fn caches_are_thrown_away_behind_each_1024th_event() {
+        let scene = Scene {
+            computations: vec![
+                bracket(12, 13, 2046),
+                bracket(30, 31, 2047),
+                bracket(50, 51, 2048),
+            ],
+            messages: vec![poke(11), poke(29), poke(49)],
+            answers: vec![poke(16), poke(36), poke(54)],
+            away: vec![(0, 12), (16, 30), (36, 50), (54, 1000)],
+            last_number: 2049,
+        };
+        assert_eq!(scene.upkeep(), [(SpanKind::Reclaim, 31, 36)]);
+    }
+
+    /// Packing because the loom is nearly full; and a large noun, which takes its time too.
+    #[test]
+    fn only_what_nouns_do_not_explain_is_upkeep_without_a_message() {
+        let scene = |bytes| Scene {
+            computations: vec![bracket(12, 13, 7)],
+            messages: vec![poke(11)],
+            answers: vec![Frame { bytes, ..poke(113) }],
+            away: vec![(0, 12), (114, 1000)],
+            last_number: 8,
+        };
+        assert_eq!(scene(100).upkeep(), [(SpanKind::Upkeep, 13, 113)]);
+        assert_eq!(scene(1 << 20).upkeep(), []);
+    }
+
+    #[test]
+    fn upkeep_under_way_at_the_end_is_open() {
+        let scene = Scene {
+            computations: Vec::new(),
+            messages: vec![frame(900, Content::Other, Some(Errand::Meld))],
+            answers: Vec::new(),
+            away: vec![(0, 901)],
+            last_number: 7,
+        };
+        let spans = scene.with(upkeep);
+        assert_eq!(scene.upkeep(), [(SpanKind::Meld, 901, 1000)]);
+        assert!(spans[0].is_open);
+    }
+
+    #[test]
+    fn a_replay_ends_when_mars_is_up() {
+        let mut scene = Scene {
+            computations: (0..20)
+                .map(|i| bracket(10 * i, 10 * i + 9, 100 + i))
+                .collect(),
+            messages: Vec::new(),
+            answers: Vec::new(),
+            away: Vec::new(),
+            last_number: 120,
+        };
+        let found = |scene: &Scene, has_no_port| {
+            let replay = scene.with(|stage| replay(stage, has_no_port));
+            replay.map(|(span, count)| (span.end_ktime_ns / MS, span.is_open, count))
+        };
+        // More than ten events without a message, an answer or a commit.
+        assert_eq!(found(&scene, false), Some((1000, true, 20)));
+        scene.computations.truncate(5);
+        assert_eq!(found(&scene, false), None);
+        assert_eq!(found(&scene, true), Some((1000, true, 5)));
+        scene.answers = vec![frame(35, Content::Ready, None), poke(300)];
+        assert_eq!(found(&scene, false), Some((35, false, 4)));
+    }
+}
