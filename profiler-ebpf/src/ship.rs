@@ -34,13 +34,13 @@ pub fn watches(tgid: u32) -> bool {
 /// Whether a process is watched, and a king.
 #[inline(always)]
 pub fn is_king(tgid: u32) -> bool {
-    match SHIP_FILTER.get(filter_slot(tgid)) {
-        Some(1) => match SHIP_PROCESSES.get_ptr(tgid) {
-            // SAFETY: a live map value; entries are never removed while their process lives.
-            Some(process) => unsafe { (*process).is_king != 0 },
-            None => false,
-        },
-        _ => false,
+    if !may_watch(tgid) {
+        return false;
+    }
+    match SHIP_PROCESSES.get_ptr(tgid) {
+        // SAFETY: a live map value; entries are never removed while their process lives.
+        Some(process) => unsafe { (*process).is_king != 0 },
+        None => false,
     }
 }
 
