@@ -13,7 +13,7 @@ use aya_ebpf::maps::{Array, HashMap};
 use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::debug;
 use core::ffi::c_void;
-use profiler_common::arch::{NO_SYSCALL, waits_for_work};
+use profiler_common::arch::{FDATASYNC, NO_SYSCALL, waits_for_work};
 use profiler_common::histogram;
 use profiler_common::loss as reason;
 use profiler_common::memory::WORK_NONE;
@@ -24,9 +24,12 @@ use profiler_common::sched::{
     TASK_STOPPED, TASK_UNINTERRUPTIBLE, TaskRecord, Thread, WaitKey, WaitRecord, Waits,
 };
 use profiler_common::ship::Window;
+use profiler_common::snapshot::PHASE_NONE;
 
 use crate::kernel::{Task, constant, offset};
-use crate::{NO_WAKEUP, RECORDS, loss, memory, neighbour, recording, sampling, ship, stack};
+use crate::{
+    NO_WAKEUP, RECORDS, loss, memory, neighbour, recording, sampling, ship, snapshot, stack,
+};
 
 /// State and sums of every thread of the watched processes, by host thread id.
 #[map]
@@ -239,6 +242,9 @@ fn switched_out(
         if kernel_state & KERNEL_TASK_DEAD != 0 {
             (*thread).state = STATE_EXITED;
             (*thread).exited_ktime_ns = now;
+            if (*thread).snapshot != PHASE_NONE {
+                snapshot::ends(thread, tgid, now);
+            }
             return None;
         }
         // A thread may be preempted on its way to sleep, when its state says so already: it stays in
@@ -255,7 +261,16 @@ fn switched_out(
         (*thread).state = STATE_BLOCKED;
         (*wait).task_state = task_state(kernel_state);
         let idles = (*wait).task_state == TASK_INTERRUPTIBLE && waits_for_work((*wait).syscall_nr);
-        if idles || !window.holds(now) {
+        if idles {
+            if (*thread).snapshot != PHASE_NONE {
+                snapshot::ends(thread, tgid, now);
+            }
+            return None;
+        }
+        if (*wait).syscall_nr == FDATASYNC && prev.tid() == tgid {
+            snapshot::syncs(thread, tgid, now);
+        }
+        if !window.holds(now) {
             return None;
         }
         if recording() {
@@ -498,6 +513,7 @@ fn try_sched_process_fork(ctx: &BtfTracePointContext, parent_tgid: u32) -> Optio
         (*thread).since_ktime_ns = now;
         (*thread).sum_exec_ns = 0;
         (*thread).work = WORK_NONE;
+        (*thread).snapshot = PHASE_NONE;
         if !matches!((*thread).state, STATE_WOKEN | STATE_PREEMPTED) {
             neighbour::count_waiting(1);
         }

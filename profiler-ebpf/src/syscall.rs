@@ -23,7 +23,7 @@ static SYSCALL_SCRATCH: PerCpuArray<SyscallScratch> = PerCpuArray::with_max_entr
 /// An argument of a syscall at its entry: behind the common fields and the number
 /// (`events/syscalls/sys_enter_…/format`, the same since 2.6.32).
 #[inline(always)]
-pub fn argument(ctx: &TracePointContext, index: usize) -> u64 {
+fn argument(ctx: &TracePointContext, index: usize) -> u64 {
     // SAFETY: the kernel's own record of the entry, which has room for six arguments.
     unsafe { ctx.read_at::<u64>(16 + 8 * index) }.unwrap_or(0)
 }

@@ -5,6 +5,10 @@ use serde::Serialize;
 use super::sched::ThreadSummary;
 use crate::model::{Capture, Event, Histogram, sum};
 
+/// Probes of which one tells them. Captures of the first versions have the latter: the last call of a
+/// snapshot.
+const PROBES: [&str; 2] = ["mm_filemap_add_to_page_cache", "sys_enter_madvise"];
+
 /// Snapshots that were under way in the window.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct SnapshotSummary {
@@ -26,7 +30,7 @@ pub struct SnapshotSummary {
 /// Sums snapshots up; nothing if they were not followed.
 pub fn summarise(capture: &Capture, threads: &[ThreadSummary]) -> Option<SnapshotSummary> {
     let meta = &capture.meta;
-    if !meta.attached("sys_enter_madvise") {
+    if !PROBES.iter().any(|probe| meta.attached(probe)) {
         return None;
     }
     let mut summary = SnapshotSummary::default();

@@ -61,6 +61,11 @@ pub const TRACEPOINTS: &[Tracepoint] = &[
         "time that threads had to move pages",
     ),
     tracepoint("signal_generate", false, "pages of the loom made dirty"),
+    tracepoint(
+        "mm_filemap_add_to_page_cache",
+        false,
+        "when and how long the ship stood still for a snapshot",
+    ),
     tracepoint("block_bio_queue", false, "block I/O"),
     tracepoint(
         "block_split",
@@ -99,16 +104,6 @@ const fn tracepoint(name: &'static str, required: bool, without: &'static str) -
         for_records: false,
     }
 }
-
-/// Entries of syscalls by which snapshots are found, and what is missing without one of them. musl
-/// opens files with `open` where there is one.
-pub(super) const SNAPSHOT_ENTRIES: &[&str] = &[
-    #[cfg(target_arch = "x86_64")]
-    "sys_enter_open",
-    "sys_enter_openat",
-    "sys_enter_madvise",
-];
-pub(super) const WITHOUT_SNAPSHOTS: &str = "when and how long the ship stood still for a snapshot";
 
 /// Entries of syscalls by which the ship's events are told apart, while single waits are recorded.
 pub(super) const EVENT_ENTRIES: &[&str] = &[

@@ -17,8 +17,7 @@ use super::btf::{Btf, BtfError};
 use super::maps::map_error;
 use super::offsets::{self, MissingField};
 use super::points::{
-    CPU_CLOCK, EVENT_ENTRIES, PAGE_FAULT_MAJOR, SNAPSHOT_ENTRIES, TRACEPOINTS, Tracepoint,
-    WITHOUT_EVENTS, WITHOUT_SNAPSHOTS,
+    CPU_CLOCK, EVENT_ENTRIES, PAGE_FAULT_MAJOR, TRACEPOINTS, Tracepoint, WITHOUT_EVENTS,
 };
 use super::{kallsyms, sampling};
 use crate::model::{ProbeStatus, ProgramCost};
@@ -128,10 +127,6 @@ impl Probes {
                 });
             }
             probes.note(tracepoint.name, tracepoint.without, result.err());
-        }
-        for name in SNAPSHOT_ENTRIES {
-            let result = probes.attach_syscall_entry(name);
-            probes.note(name, WITHOUT_SNAPSHOTS, result.err());
         }
         if options.recording {
             for name in EVENT_ENTRIES {
