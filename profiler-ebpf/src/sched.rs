@@ -184,21 +184,25 @@ fn try_sched_switch(
     let now = unsafe { bpf_ktime_get_ns() };
     let window = ship::tracking(now)?;
     let prev_tgid = prev.tgid();
-    if neighbour::any_waits() {
-        let is_own = prev_watched && ship::watches(prev_tgid);
-        neighbour::ran(prev, prev_tgid, is_own, now);
-    }
-    if prev_watched {
+    // Before `prev` may be one of them.
+    let any_waits = neighbour::any_waits();
+    let mut is_own = false;
+    if prev_watched && let Some(thread) = thread(prev, prev_tgid, now) {
+        is_own = true;
         switched_out(
             &BtfTracePointContext::new(ctx),
+            thread,
             prev,
             prev_tgid,
             now,
             window,
         );
     }
+    if any_waits {
+        neighbour::ran(prev, prev_tgid, is_own, now);
+    }
     if next_watched {
-        switched_in(next, next.tgid(), prev_tgid, now, window);
+        switched_in(next, prev, now, window);
     }
     Some(())
 }
@@ -207,12 +211,12 @@ fn try_sched_switch(
 #[inline(always)]
 fn switched_out(
     ctx: &BtfTracePointContext,
+    thread: *mut Thread,
     prev: Task,
     tgid: u32,
     now: u64,
     window: &Window,
 ) -> Option<()> {
-    let thread = thread(prev, tgid, now)?;
     let kernel_state = if offset!(switch_has_prev_state) != 0 {
         ctx.arg::<u32>(3)
     } else {
@@ -325,10 +329,10 @@ unsafe fn unseen_run(thread: *mut Thread, tid: u32, sum_exec_ns: u64, now: u64, 
     }
 }
 
-/// A watched thread comes onto the CPU; the current one, about to leave it, was before it.
+/// A watched thread comes onto the CPU; `prev`, the current one, which is about to leave it, was before it.
 #[inline(always)]
-fn switched_in(next: Task, tgid: u32, behind_tgid: u32, now: u64, window: &Window) -> Option<()> {
-    let tid = next.tid();
+fn switched_in(next: Task, prev: Task, now: u64, window: &Window) -> Option<()> {
+    let (tgid, tid) = (next.tgid(), next.tid());
     let thread = thread(next, tgid, now)?;
     // SAFETY: a live map value; a thread that is being switched in is touched by this CPU only.
     unsafe {
@@ -370,7 +374,7 @@ fn switched_in(next: Task, tgid: u32, behind_tgid: u32, now: u64, window: &Windo
             if now - start < constant(&raw const THRESHOLD_NS) {
                 (*thread).wait.stack = StackLengths::NONE;
             }
-            record_wait(thread, tid, tgid, behind_tgid, now);
+            record_wait(thread, tid, tgid, prev, now);
         }
     }
     Some(())
@@ -381,7 +385,7 @@ fn switched_in(next: Task, tgid: u32, behind_tgid: u32, now: u64, window: &Windo
 /// # Safety
 /// `thread` must be a live map value.
 #[inline(always)]
-unsafe fn record_wait(thread: *mut Thread, tid: u32, tgid: u32, behind_tgid: u32, now: u64) {
+unsafe fn record_wait(thread: *mut Thread, tid: u32, tgid: u32, behind: Task, now: u64) {
     // SAFETY: by the contract. The stacks lie right behind the record (see `Thread`).
     unsafe {
         let wait = &raw mut (*thread).wait;
@@ -392,9 +396,10 @@ unsafe fn record_wait(thread: *mut Thread, tid: u32, tgid: u32, behind_tgid: u32
             tgid,
             tid,
         };
-        (*wait).behind_tgid = behind_tgid;
-        (*wait).behind_tid = bpf_get_current_pid_tgid() as u32;
-        (*wait).behind_comm = bpf_get_current_comm().unwrap_or_default();
+        (*wait).behind_tgid = behind.tgid();
+        (*wait).behind_tid = behind.tid();
+        let comm = &raw mut (*wait).behind_comm;
+        comm.cast::<[u64; 2]>().write(behind.comm_words());
         let size = size_of::<WaitRecord>() + stack::bytes(&(*wait).stack);
         let bytes = core::slice::from_raw_parts(wait.cast::<u8>(), size);
         if RECORDS.output::<[u8]>(bytes, NO_WAKEUP).is_err() {
@@ -408,17 +413,21 @@ unsafe fn record_wait(thread: *mut Thread, tid: u32, tgid: u32, behind_tgid: u32
 #[btf_tracepoint(function = "sched_waking")]
 pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg::<*const c_void>(0));
-    if ship::watches(task.tgid()) {
-        try_sched_waking(task);
+    let tgid = task.tgid();
+    if ship::may_watch(tgid) {
+        try_sched_waking(task, tgid);
     }
     0
 }
 
 #[inline(always)]
-fn try_sched_waking(task: Task) -> Option<()> {
+fn try_sched_waking(task: Task, tgid: u32) -> Option<()> {
     let thread = SCHED_THREADS.get_ptr_mut(task.tid())?;
     // SAFETY: a live map value; the kernel holds the task's `pi_lock`, so wakers come one by one.
     unsafe {
+        if (*thread).tgid != tgid {
+            return None;
+        }
         let wait = &raw mut (*thread).wait;
         let waker = bpf_get_current_pid_tgid();
         (*wait).waker_tgid = (waker >> 32) as u32;

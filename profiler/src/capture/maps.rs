@@ -24,6 +24,8 @@ impl Probes {
             ship,
             followed: 0,
             is_king: is_king.into(),
+            reserved: 0,
+            turn_ktime_ns: 0,
         };
         let mut processes: HashMap<_, u32, ShipProcess> = self.map_mut("SHIP_PROCESSES")?;
         processes
