@@ -15,6 +15,10 @@ pub const NO_SYSCALL: i32 = -1;
 mod numbers {
     /// Size of a kernel stack, `THREAD_SIZE` (`arch/x86/include/asm/page_64_types.h`, no KASAN).
     pub const KERNEL_STACK_BYTES: u64 = 16 * 1024;
+    /// `pwrite64`.
+    pub const PWRITE64: i32 = 18;
+    /// `fdatasync`.
+    pub const FDATASYNC: i32 = 75;
     pub(super) const IDLE: [i32; 9] = [
         7,   // poll
         23,  // select
@@ -35,6 +39,10 @@ mod numbers {
 mod numbers {
     /// Size of a kernel stack, `THREAD_SIZE` (`arch/arm64/include/asm/memory.h`, 4 KiB pages).
     pub const KERNEL_STACK_BYTES: u64 = 16 * 1024;
+    /// `pwrite64`.
+    pub const PWRITE64: i32 = 68;
+    /// `fdatasync`.
+    pub const FDATASYNC: i32 = 83;
     pub(super) const IDLE: [i32; 9] = [
         22,  // epoll_pwait
         72,  // pselect6
@@ -47,7 +55,7 @@ mod numbers {
     ];
 }
 
-pub use numbers::KERNEL_STACK_BYTES;
+pub use numbers::{FDATASYNC, KERNEL_STACK_BYTES, PWRITE64};
 
 /// Whether a thread that sleeps (interruptibly) in this syscall usually waits for work: such
 /// waits get no stack, since they would drown the others.

@@ -112,8 +112,9 @@ shared! {
         pub work_ktime_ns: u64,
         /// One of `memory::WORK_…`: what the kernel makes it do now.
         pub work: u32,
-        /// Unused.
-        pub reserved: u32,
+        /// One of `snapshot::PHASE_…`: how far a snapshot of its process has come, if it is the main
+        /// thread.
+        pub snapshot: u32,
         /// What memory cost it.
         pub memory: MemoryTotals,
         /// The wait that is open, or was the last.

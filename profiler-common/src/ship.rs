@@ -31,6 +31,10 @@ shared! {
         pub followed: u32,
         /// 1 if it is a king, whose children are mars (vere forks nothing else); 0 if it is not.
         pub is_king: u32,
+        /// Unused.
+        pub reserved: u32,
+        /// When the main loop of a king last looked for work, while events are followed; 0 if it has not.
+        pub turn_ktime_ns: u64,
     }
 }
 

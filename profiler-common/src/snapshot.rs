@@ -1,23 +1,30 @@
-//! Snapshots of the loom, found by their file operations: mars makes `control.bin` and, at the end,
-//! gives the free part of the loom back (`vere` `pkg/noun/events.c`, `u3e_save`). All of it runs on
-//! mars' main thread, so the ship stands still from the one to the other.
+//! Snapshots of the loom (`vere` `pkg/noun/events.c`, `u3e_save`). All of one runs on mars' main thread:
+//! it writes the pages that changed to new files with `pwrite64`, waits in `fdatasync` for them, does so
+//! again with `image.bin`, and maps that over the loom. Outside of snapshots that thread does neither.
+//!
+//! So one begins with the first page that its `pwrite64` brings into the page cache, is one when it waits
+//! in `fdatasync`, and has ended when it waits for work or writes to the loom, all of which is read-only
+//! then. No entry of a syscall is needed, each of which would slow every syscall of the machine.
 
 use crate::record::RecordHeader;
 use crate::shared;
 
-/// Last component of the path of the file that a snapshot begins with.
-pub const CONTROL_FILE: &[u8; 12] = b"/control.bin";
-
-/// Longest path, its end included, that is looked at: `PATH_MAX` is longer, and vere's own paths may
-/// not be (`pkg/noun/events.c` keeps them in 8 KiB, the file system in less).
-pub const PATH_BYTES: usize = 512;
-
-/// First address of the loom on 64-bit Linux (`pkg/c3/portable.h:150`).
-pub const LOOM_START: u64 = 0x2_0000_0000;
-/// Size of the largest loom that there is, 16 GiB (`pkg/noun/options.h`).
-pub const LOOM_MAX_BYTES: u64 = 1 << 34;
+/// No snapshot is under way.
+pub const PHASE_NONE: u32 = 0;
+/// Files are written: what may be the beginning of one.
+pub const PHASE_WRITING: u32 = 1;
+/// They are waited for: it is one.
+pub const PHASE_SYNCING: u32 = 2;
 
 shared! {
+    /// What may be the beginning of a snapshot.
+    pub struct Beginning {
+        /// When.
+        pub ktime_ns: u64,
+        /// Time on CPU of its thread then.
+        pub on_cpu_ns: u64,
+    }
+
     /// Value of `SNAPSHOTS`, by process.
     pub struct SnapshotTotals {
         /// When the one under way began; 0 if there is none.
@@ -40,11 +47,5 @@ shared! {
         pub header: RecordHeader,
         /// When it began.
         pub start_ktime_ns: u64,
-    }
-
-    /// Where a path is read to.
-    pub struct PathScratch {
-        /// The path, and behind it room for the mask that bounds its length.
-        pub bytes: [u8; PATH_BYTES + CONTROL_FILE.len()],
     }
 }

@@ -12,8 +12,12 @@ pub const CALL_WRITEV: u32 = 2;
 /// `fdatasync`: of the event log by a commit worker, of a snapshot by mars.
 pub const CALL_FDATASYNC: u32 = 3;
 
-/// `epoll_pwait`: the main loop has done what there was to do (libuv `src/unix/linux.c`).
+/// `epoll_pwait`: the king's main loop has done what there was to do (libuv `src/unix/linux.c`). Only in
+/// older captures: by now the frame says when its turn began.
 pub const CALL_EPOLL_PWAIT: u32 = 4;
+
+/// `SS_DISABLE` (`include/uapi/linux/signal.h`).
+pub const SS_DISABLE: u32 = 2;
 
 /// Bytes before the jammed noun of a frame.
 pub const FRAME_HEADER_BYTES: u64 = 5;
@@ -37,8 +41,9 @@ shared! {
         pub fd: u32,
         /// `ss_flags` of `sigaltstack`: 0 enables, 2 disables. Length of the frame's noun of `writev`.
         pub value: u64,
-        /// Number of the last event, at `sigaltstack`; 0 if it could not be read.
-        pub event_number: u64,
+        /// At a `sigaltstack` that enables, the number of the last event. At `writev`, when the turn of the
+        /// king's loop began. 0 if not known.
+        pub detail: u64,
         /// Bytes that follow.
         pub head_bytes: u32,
         /// Unused.

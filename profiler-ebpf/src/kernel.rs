@@ -1,6 +1,8 @@
 //! Reading kernel structures at offsets that user space found in the kernel's BTF.
 
-use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_task_pt_regs};
+use aya_ebpf::helpers::{
+    bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_task_pt_regs,
+};
 use core::ffi::c_void;
 use profiler_common::arch::{KERNEL_STACK_BYTES, NO_SYSCALL};
 use profiler_common::offsets::{ABSENT, Offsets};
@@ -138,19 +140,40 @@ impl Task {
     #[inline(always)]
     pub fn syscall_nr(self) -> i32 {
         if offset!(has_task_pt_regs) != 0 {
-            // SAFETY: the argument is a tracepoint's task.
-            let regs = unsafe { bpf_task_pt_regs(self.0.cast_mut().cast()) } as *const c_void;
-            if regs.is_null() {
-                return NO_SYSCALL;
-            }
-            // SAFETY: the helper returns a pointer that the verifier knows the type of.
-            return unsafe { load::<i64>(regs, offset!(regs_syscall)) } as i32;
+            return saved_syscall_nr(self.0);
         }
-        // Before 5.15: the registers lie at the top of the kernel stack. Padding above them came
-        // with FRED (6.9), where the helper is used.
         // SAFETY: a tracepoint's argument.
-        let stack: u64 = unsafe { load(self.0, offset!(task_stack)) };
-        let regs = stack + KERNEL_STACK_BYTES - offset!(regs_bytes) as u64;
-        read::<i64>(regs as *const c_void, offset!(regs_syscall)).map_or(NO_SYSCALL, |nr| nr as i32)
+        syscall_nr_on_stack(unsafe { load(self.0, offset!(task_stack)) })
     }
+}
+
+/// Number of the syscall that the current thread is in, as [`Task::syscall_nr`].
+#[inline(always)]
+pub fn current_syscall_nr() -> i32 {
+    if offset!(has_task_pt_regs) != 0 {
+        // SAFETY: no arguments. There since 5.11, and the registers since 5.15.
+        return saved_syscall_nr(unsafe { bpf_get_current_task_btf() } as *const c_void);
+    }
+    // SAFETY: no arguments.
+    let task = unsafe { bpf_get_current_task() } as *const c_void;
+    read(task, offset!(task_stack)).map_or(NO_SYSCALL, syscall_nr_on_stack)
+}
+
+#[inline(always)]
+fn saved_syscall_nr(task: *const c_void) -> i32 {
+    // SAFETY: callers pass a task that the verifier knows the type of.
+    let regs = unsafe { bpf_task_pt_regs(task.cast_mut().cast()) } as *const c_void;
+    if regs.is_null() {
+        return NO_SYSCALL;
+    }
+    // SAFETY: the helper returns a pointer that the verifier knows the type of.
+    unsafe { load::<i64>(regs, offset!(regs_syscall)) as i32 }
+}
+
+/// Before 5.15: the registers lie at the top of the kernel stack. Padding above them came with FRED
+/// (6.9), where the helper is used.
+#[inline(always)]
+fn syscall_nr_on_stack(stack: u64) -> i32 {
+    let regs = stack + KERNEL_STACK_BYTES - offset!(regs_bytes) as u64;
+    read::<i64>(regs as *const c_void, offset!(regs_syscall)).map_or(NO_SYSCALL, |nr| nr as i32)
 }

@@ -22,7 +22,9 @@ mod ship;
 mod snapshot;
 mod stack;
 mod syscall;
+mod task;
 mod udp;
+mod wait;
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::RingBuf;

@@ -19,9 +19,10 @@ use profiler_common::memory::{
 use profiler_common::record::{KIND_FAULT, RecordHeader, STACK_WORDS, StackLengths};
 use profiler_common::sched::{COMPACTION, RECLAIM, STATE_ON_CPU, SWAP_IN, Thread};
 use profiler_common::ship::Window;
+use profiler_common::snapshot::PHASE_NONE;
 
 use crate::kernel::{Task, constant};
-use crate::{NO_WAKEUP, RECORDS, loss, sched, ship, stack};
+use crate::{NO_WAKEUP, RECORDS, loss, sched, ship, snapshot, stack};
 
 /// Overridden by the loader with the running kernel's.
 #[unsafe(no_mangle)]
@@ -218,10 +219,16 @@ fn try_signal_generate(task: Task) -> Option<()> {
         return None;
     }
     // SAFETY: no arguments.
-    ship::window(unsafe { bpf_ktime_get_ns() })?;
+    let now = unsafe { bpf_ktime_get_ns() };
     let thread = sched::entry(task.tid())?;
     // SAFETY: a live map value. A thread sends itself this signal, at the instruction that faults.
-    unsafe { (*thread).memory.segv_signals += 1 };
+    unsafe {
+        if (*thread).snapshot != PHASE_NONE {
+            snapshot::ends(thread, (*thread).tgid, now);
+        }
+        ship::window(now)?;
+        (*thread).memory.segv_signals += 1;
+    }
     Some(())
 }
 

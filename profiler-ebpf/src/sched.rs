@@ -5,52 +5,33 @@
 //! they are taken when the thread leaves the CPU, because only then is its memory at hand.
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::helpers::{
-    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns,
-};
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::{Array, HashMap};
 use aya_ebpf::programs::BtfTracePointContext;
-use aya_log_ebpf::debug;
 use core::ffi::c_void;
-use profiler_common::arch::{NO_SYSCALL, waits_for_work};
-use profiler_common::histogram;
+use profiler_common::arch::{FDATASYNC, NO_SYSCALL, waits_for_work};
 use profiler_common::loss as reason;
 use profiler_common::memory::WORK_NONE;
-use profiler_common::record::{KIND_TASK, KIND_WAIT, RecordHeader, StackLengths};
+use profiler_common::record::StackLengths;
 use profiler_common::sched::{
     RUN_QUEUE, STATE_BLOCKED, STATE_EXITED, STATE_ON_CPU, STATE_PREEMPTED, STATE_UNKNOWN,
-    STATE_WOKEN, SWAP_IN, TASK_EXITING, TASK_FORKED, TASK_INTERRUPTIBLE, TASK_RUNNABLE,
-    TASK_STOPPED, TASK_UNINTERRUPTIBLE, TaskRecord, Thread, WaitKey, WaitRecord, Waits,
+    STATE_WOKEN, SWAP_IN, TASK_INTERRUPTIBLE, TASK_RUNNABLE, TASK_STOPPED, TASK_UNINTERRUPTIBLE,
+    Thread,
 };
 use profiler_common::ship::Window;
+use profiler_common::snapshot::PHASE_NONE;
 
-use crate::kernel::{Task, constant, offset};
-use crate::{NO_WAKEUP, RECORDS, loss, memory, neighbour, recording, sampling, ship, stack};
+use crate::kernel::{Task, offset};
+use crate::{loss, memory, neighbour, recording, sampling, ship, snapshot, stack, wait};
 
 /// State and sums of every thread of the watched processes, by host thread id.
 #[map]
 static SCHED_THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(1024, 0);
 
-/// What each thread waited for, and how long.
-#[map]
-static SCHED_WAITS: HashMap<WaitKey, Waits> = HashMap::with_max_entries(2048, 0);
-
 /// Zeroes to begin an entry with: too large for a program's stack.
 #[map]
 static SCHED_NEW_THREAD: Array<Thread> = Array::with_max_entries(1, 0);
-/// The same for [`SCHED_WAITS`].
-#[map]
-static SCHED_NEW_WAITS: Array<Waits> = Array::with_max_entries(1, 0);
-
-/// Waits at least this long are recorded. Overridden by the loader.
-#[unsafe(no_mangle)]
-static THRESHOLD_NS: u64 = 1_000_000;
-
-/// Waits at least this long are recorded without stacks, so that what a thread did is known moment by
-/// moment. Overridden by the loader.
-#[unsafe(no_mangle)]
-static TIMELINE_NS: u64 = 1_000_000;
 
 /// `TASK_DEAD`, the state of a thread's last switch (`include/linux/sched.h`).
 const KERNEL_TASK_DEAD: u32 = 0x80;
@@ -70,7 +51,7 @@ pub fn entry(tid: u32) -> Option<*mut Thread> {
 /// An entry that is there says so by itself, which spares a look-up in `SHIP_PROCESSES`: at a switch
 /// hardly anything of our maps is in the cache.
 #[inline(always)]
-fn thread(task: Task, tgid: u32, now: u64) -> Option<*mut Thread> {
+pub fn thread(task: Task, tgid: u32, now: u64) -> Option<*mut Thread> {
     let tid = task.tid();
     if let Some(thread) = SCHED_THREADS.get_ptr_mut(tid) {
         // SAFETY: a live map value. A thread's number may since be that of another process' thread.
@@ -118,42 +99,6 @@ fn task_state(kernel_state: u32) -> u32 {
     }
 }
 
-/// Adds a wait that ended to the sums of its reason.
-#[inline(always)]
-fn add_wait(tid: u32, syscall_nr: i32, task_state: u32, inside_ns: u64) {
-    let key = WaitKey {
-        tid,
-        syscall_nr,
-        task_state,
-    };
-    let waits = match SCHED_WAITS.get_ptr_mut(key) {
-        Some(waits) => waits,
-        None => {
-            let Some(zero) = SCHED_NEW_WAITS.get(0) else {
-                return;
-            };
-            let _ = SCHED_WAITS.insert(key, zero, 1);
-            let Some(waits) = SCHED_WAITS.get_ptr_mut(key) else {
-                loss::count(reason::WAIT_SLOT);
-                return;
-            };
-            waits
-        }
-    };
-    let bucket = histogram::index(inside_ns);
-    // SAFETY: a live map value. A thread's waits end one after another, so nobody else writes.
-    unsafe {
-        (*waits).count += 1;
-        (*waits).total_ns += inside_ns;
-        if inside_ns > (*waits).max_ns {
-            (*waits).max_ns = inside_ns;
-        }
-        if bucket < histogram::BUCKETS {
-            (*waits).buckets[bucket] += 1;
-        }
-    }
-}
-
 /// `sched:sched_switch(preempt, prev, next[, prev_state])`.
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
@@ -181,21 +126,25 @@ fn try_sched_switch(
     let now = unsafe { bpf_ktime_get_ns() };
     let window = ship::tracking(now)?;
     let prev_tgid = prev.tgid();
-    if neighbour::any_waits() {
-        let is_own = prev_watched && ship::watches(prev_tgid);
-        neighbour::ran(prev, prev_tgid, is_own, now);
-    }
-    if prev_watched {
+    // Before `prev` may be one of them.
+    let any_waits = neighbour::any_waits();
+    let mut is_own = false;
+    if prev_watched && let Some(thread) = thread(prev, prev_tgid, now) {
+        is_own = true;
         switched_out(
             &BtfTracePointContext::new(ctx),
+            thread,
             prev,
             prev_tgid,
             now,
             window,
         );
     }
+    if any_waits {
+        neighbour::ran(prev, prev_tgid, is_own, now);
+    }
     if next_watched {
-        switched_in(next, next.tgid(), prev_tgid, now, window);
+        switched_in(next, prev, now, window);
     }
     Some(())
 }
@@ -204,12 +153,12 @@ fn try_sched_switch(
 #[inline(always)]
 fn switched_out(
     ctx: &BtfTracePointContext,
+    thread: *mut Thread,
     prev: Task,
     tgid: u32,
     now: u64,
     window: &Window,
 ) -> Option<()> {
-    let thread = thread(prev, tgid, now)?;
     let kernel_state = if offset!(switch_has_prev_state) != 0 {
         ctx.arg::<u32>(3)
     } else {
@@ -239,6 +188,9 @@ fn switched_out(
         if kernel_state & KERNEL_TASK_DEAD != 0 {
             (*thread).state = STATE_EXITED;
             (*thread).exited_ktime_ns = now;
+            if (*thread).snapshot != PHASE_NONE {
+                snapshot::ends(thread, tgid, now);
+            }
             return None;
         }
         // A thread may be preempted on its way to sleep, when its state says so already: it stays in
@@ -255,7 +207,16 @@ fn switched_out(
         (*thread).state = STATE_BLOCKED;
         (*wait).task_state = task_state(kernel_state);
         let idles = (*wait).task_state == TASK_INTERRUPTIBLE && waits_for_work((*wait).syscall_nr);
-        if idles || !window.holds(now) {
+        if idles {
+            if (*thread).snapshot != PHASE_NONE {
+                snapshot::ends(thread, tgid, now);
+            }
+            return None;
+        }
+        if (*wait).syscall_nr == FDATASYNC && prev.tid() == tgid {
+            snapshot::syncs(thread, tgid, now);
+        }
+        if !window.holds(now) {
             return None;
         }
         if recording() {
@@ -305,15 +266,15 @@ unsafe fn unseen_run(thread: *mut Thread, tid: u32, sum_exec_ns: u64, now: u64, 
             }
         };
         if counts {
-            add_wait(tid, syscall_nr, task_state, waited_ns);
+            wait::add(tid, syscall_nr, task_state, waited_ns);
         }
     }
 }
 
-/// A watched thread comes onto the CPU; the current one, about to leave it, was before it.
+/// A watched thread comes onto the CPU; `prev`, the current one, which is about to leave it, was before it.
 #[inline(always)]
-fn switched_in(next: Task, tgid: u32, behind_tgid: u32, now: u64, window: &Window) -> Option<()> {
-    let tid = next.tid();
+fn switched_in(next: Task, prev: Task, now: u64, window: &Window) -> Option<()> {
+    let (tgid, tid) = (next.tgid(), next.tid());
     let thread = thread(next, tgid, now)?;
     // SAFETY: a live map value; a thread that is being switched in is touched by this CPU only.
     unsafe {
@@ -326,7 +287,7 @@ fn switched_in(next: Task, tgid: u32, behind_tgid: u32, now: u64, window: &Windo
             STATE_BLOCKED => {
                 (*thread).blocked_ns += waited_ns;
                 let wait = &raw const (*thread).wait;
-                add_wait(tid, (*wait).syscall_nr, (*wait).task_state, waited_ns);
+                wait::add(tid, (*wait).syscall_nr, (*wait).task_state, waited_ns);
             }
             // Woken, or never seen before: then it was in the run queue.
             _ => (*thread).woken_ns += waited_ns,
@@ -339,53 +300,23 @@ fn switched_in(next: Task, tgid: u32, behind_tgid: u32, now: u64, window: &Windo
         if counts {
             (*thread).switches += 1;
             if state != STATE_BLOCKED {
-                add_wait(tid, RUN_QUEUE, TASK_RUNNABLE, waited_ns);
+                wait::add(tid, RUN_QUEUE, TASK_RUNNABLE, waited_ns);
             }
         }
         (*thread).state = STATE_ON_CPU;
         (*thread).since_ktime_ns = now;
-        let start = (*thread).wait.start_ktime_ns;
         if !recording() && (*thread).wait.stack.kernel_bytes != 0 {
+            let start = (*thread).wait.start_ktime_ns;
             let woken = (*thread).wait.woken_ktime_ns;
             let end = if woken != 0 { woken } else { now };
             sampling::unblocks(tid, window.part(start, end));
             (*thread).wait.stack = StackLengths::NONE;
         }
-        if recording() && counts && start != 0 && now - start >= constant(&raw const TIMELINE_NS) {
-            if now - start < constant(&raw const THRESHOLD_NS) {
-                (*thread).wait.stack = StackLengths::NONE;
-            }
-            record_wait(thread, tid, tgid, behind_tgid, now);
+        if recording() && counts {
+            wait::record(thread, tid, tgid, prev, now);
         }
     }
     Some(())
-}
-
-/// Sends the wait that just ended to user space, with the stacks that it began with.
-///
-/// # Safety
-/// `thread` must be a live map value.
-#[inline(always)]
-unsafe fn record_wait(thread: *mut Thread, tid: u32, tgid: u32, behind_tgid: u32, now: u64) {
-    // SAFETY: by the contract. The stacks lie right behind the record (see `Thread`).
-    unsafe {
-        let wait = &raw mut (*thread).wait;
-        (*wait).header = RecordHeader {
-            ktime_ns: now,
-            kind: KIND_WAIT,
-            cpu: bpf_get_smp_processor_id(),
-            tgid,
-            tid,
-        };
-        (*wait).behind_tgid = behind_tgid;
-        (*wait).behind_tid = bpf_get_current_pid_tgid() as u32;
-        (*wait).behind_comm = bpf_get_current_comm().unwrap_or_default();
-        let size = size_of::<WaitRecord>() + stack::bytes(&(*wait).stack);
-        let bytes = core::slice::from_raw_parts(wait.cast::<u8>(), size);
-        if RECORDS.output::<[u8]>(bytes, NO_WAKEUP).is_err() {
-            loss::count(reason::WAIT_RECORD);
-        }
-    }
 }
 
 /// `sched:sched_waking(task)`: the current thread, or an interrupt in it, is about to wake `task`.
@@ -393,17 +324,21 @@ unsafe fn record_wait(thread: *mut Thread, tid: u32, tgid: u32, behind_tgid: u32
 #[btf_tracepoint(function = "sched_waking")]
 pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg::<*const c_void>(0));
-    if ship::watches(task.tgid()) {
-        try_sched_waking(task);
+    let tgid = task.tgid();
+    if ship::may_watch(tgid) {
+        try_sched_waking(task, tgid);
     }
     0
 }
 
 #[inline(always)]
-fn try_sched_waking(task: Task) -> Option<()> {
+fn try_sched_waking(task: Task, tgid: u32) -> Option<()> {
     let thread = SCHED_THREADS.get_ptr_mut(task.tid())?;
     // SAFETY: a live map value; the kernel holds the task's `pi_lock`, so wakers come one by one.
     unsafe {
+        if (*thread).tgid != tgid {
+            return None;
+        }
         let wait = &raw mut (*thread).wait;
         let waker = bpf_get_current_pid_tgid();
         (*wait).waker_tgid = (waker >> 32) as u32;
@@ -456,7 +391,7 @@ fn try_sched_wakeup(task: Task, tgid: u32) -> Option<()> {
         let wait = &raw mut (*thread).wait;
         (*wait).woken_ktime_ns = now;
         if window.holds(now) {
-            add_wait(
+            wait::add(
                 task.tid(),
                 (*wait).syscall_nr,
                 (*wait).task_state,
@@ -465,84 +400,4 @@ fn try_sched_wakeup(task: Task, tgid: u32) -> Option<()> {
         }
     }
     Some(())
-}
-
-/// `sched:sched_process_fork(parent, child)`: also for a new thread.
-#[btf_tracepoint(function = "sched_process_fork")]
-pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
-    let parent_tgid = Task(ctx.arg::<*const c_void>(0)).tgid();
-    if ship::watches(parent_tgid) {
-        try_sched_process_fork(&ctx, parent_tgid);
-    }
-    0
-}
-
-#[inline(always)]
-fn try_sched_process_fork(ctx: &BtfTracePointContext, parent_tgid: u32) -> Option<()> {
-    let child = Task(ctx.arg::<*const c_void>(1));
-    let tgid = child.tgid();
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
-    ship::tracking(now)?;
-    if tgid != parent_tgid {
-        ship::follow(parent_tgid, tgid);
-        debug!(ctx, "following process {}, forked by {}", tgid, parent_tgid);
-    }
-    let thread = thread(child, tgid, now)?;
-    // SAFETY: a live map value; the child has not run yet.
-    unsafe {
-        // Its number may have been that of a thread that has ended.
-        (*thread).tgid = tgid;
-        (*thread).exited_ktime_ns = 0;
-        (*thread).born_ktime_ns = now;
-        (*thread).since_ktime_ns = now;
-        (*thread).sum_exec_ns = 0;
-        (*thread).work = WORK_NONE;
-        if !matches!((*thread).state, STATE_WOKEN | STATE_PREEMPTED) {
-            neighbour::count_waiting(1);
-        }
-        (*thread).state = STATE_WOKEN;
-    }
-    record_task(child, TASK_FORKED, parent_tgid, now);
-    Some(())
-}
-
-/// `sched:sched_process_exit(task, …)`: a thread is about to end.
-#[btf_tracepoint(function = "sched_process_exit")]
-pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
-    let task = Task(ctx.arg::<*const c_void>(0));
-    if ship::watches(task.tgid()) {
-        // SAFETY: no arguments.
-        let now = unsafe { bpf_ktime_get_ns() };
-        if ship::tracking(now).is_some() {
-            debug!(
-                &ctx,
-                "thread {} of process {} exits",
-                task.tid(),
-                task.tgid()
-            );
-            record_task(task, TASK_EXITING, 0, now);
-        }
-    }
-    0
-}
-
-#[inline(always)]
-fn record_task(task: Task, change: u32, parent_tgid: u32, now: u64) {
-    let record = TaskRecord {
-        header: RecordHeader {
-            ktime_ns: now,
-            kind: KIND_TASK,
-            // SAFETY: no arguments.
-            cpu: unsafe { bpf_get_smp_processor_id() },
-            tgid: task.tgid(),
-            tid: task.tid(),
-        },
-        change,
-        parent_tgid,
-        comm: task.comm(),
-    };
-    if RECORDS.output::<TaskRecord>(&record, NO_WAKEUP).is_err() {
-        loss::count(reason::TASK_RECORD);
-    }
 }

@@ -31,17 +31,20 @@ pub fn watches(tgid: u32) -> bool {
     may_watch(tgid) && SHIP_PROCESSES.get_ptr(tgid).is_some()
 }
 
+/// The entry of a process, if it is watched.
+#[inline(always)]
+pub fn process(tgid: u32) -> Option<*mut ShipProcess> {
+    if !may_watch(tgid) {
+        return None;
+    }
+    SHIP_PROCESSES.get_ptr_mut(tgid)
+}
+
 /// Whether a process is watched, and a king.
 #[inline(always)]
 pub fn is_king(tgid: u32) -> bool {
-    match SHIP_FILTER.get(filter_slot(tgid)) {
-        Some(1) => match SHIP_PROCESSES.get_ptr(tgid) {
-            // SAFETY: a live map value; entries are never removed while their process lives.
-            Some(process) => unsafe { (*process).is_king != 0 },
-            None => false,
-        },
-        _ => false,
-    }
+    // SAFETY: a live map value; entries are never removed while their process lives.
+    process(tgid).is_some_and(|process| unsafe { (*process).is_king != 0 })
 }
 
 /// Watches `child` if `parent` is watched: a king that starts its mars again.
@@ -55,6 +58,8 @@ pub fn follow(parent: u32, child: u32) {
         ship: unsafe { (*process).ship },
         followed: 1,
         is_king: 0,
+        reserved: 0,
+        turn_ktime_ns: 0,
     };
     if SHIP_PROCESSES.insert(child, process, 0).is_err() {
         loss::count(reason::PROCESS_SLOT);

@@ -9,9 +9,10 @@ use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::TracePointContext;
 use profiler_common::loss as reason;
 use profiler_common::record::{KIND_SYSCALL, RecordHeader};
+use profiler_common::ship::ShipProcess;
 use profiler_common::syscall::{
-    CALL_EPOLL_PWAIT, CALL_FDATASYNC, CALL_SIGALTSTACK, CALL_WRITEV, EVENT_NUMBER_ADDRESS,
-    FRAME_HEADER_BYTES, HEAD_BYTES, IoVector, SignalStack, SyscallRecord, SyscallScratch,
+    CALL_FDATASYNC, CALL_SIGALTSTACK, CALL_WRITEV, EVENT_NUMBER_ADDRESS, FRAME_HEADER_BYTES,
+    HEAD_BYTES, IoVector, SS_DISABLE, SignalStack, SyscallRecord, SyscallScratch,
 };
 
 use crate::{NO_WAKEUP, RECORDS, loss, ship};
@@ -23,7 +24,7 @@ static SYSCALL_SCRATCH: PerCpuArray<SyscallScratch> = PerCpuArray::with_max_entr
 /// An argument of a syscall at its entry: behind the common fields and the number
 /// (`events/syscalls/sys_enter_…/format`, the same since 2.6.32).
 #[inline(always)]
-pub fn argument(ctx: &TracePointContext, index: usize) -> u64 {
+fn argument(ctx: &TracePointContext, index: usize) -> u64 {
     // SAFETY: the kernel's own record of the entry, which has room for six arguments.
     unsafe { ctx.read_at::<u64>(16 + 8 * index) }.unwrap_or(0)
 }
@@ -33,31 +34,49 @@ struct Caller {
     tgid: u32,
     tid: u32,
     now: u64,
+    process: *mut ShipProcess,
 }
 
 impl Caller {
     #[inline(always)]
     fn current() -> Option<Self> {
-        let id = bpf_get_current_pid_tgid();
+        Self::of(bpf_get_current_pid_tgid())
+    }
+
+    #[inline(always)]
+    fn of(id: u64) -> Option<Self> {
         let (tgid, tid) = ((id >> 32) as u32, id as u32);
-        if !ship::watches(tgid) {
-            return None;
-        }
+        let process = ship::process(tgid)?;
         // SAFETY: no arguments.
         let now = unsafe { bpf_ktime_get_ns() };
         ship::window(now)?;
-        Some(Self { tgid, tid, now })
+        Some(Self {
+            tgid,
+            tid,
+            now,
+            process,
+        })
     }
 
     /// The current thread, if it is the main thread of its process.
     #[inline(always)]
     fn main() -> Option<Self> {
-        Self::current().filter(|caller| caller.tgid == caller.tid)
+        let id = bpf_get_current_pid_tgid();
+        if (id >> 32) as u32 != id as u32 {
+            return None;
+        }
+        Self::of(id)
+    }
+
+    #[inline(always)]
+    fn is_king(&self) -> bool {
+        // SAFETY: a live map value; entries are never removed while their process lives.
+        unsafe { (*self.process).is_king != 0 }
     }
 
     /// Sends a record, with what of the frame at `head` fits.
     #[inline(always)]
-    fn record(&self, call: u32, fd: u64, value: u64, event_number: u64, head: u64) -> Option<()> {
+    fn record(&self, call: u32, fd: u64, value: u64, detail: u64, head: u64) -> Option<()> {
         let scratch = SYSCALL_SCRATCH.get_ptr_mut(0)?;
         let mut head_bytes = 0;
         // SAFETY: this CPU's scratch; entries of syscalls do not nest.
@@ -84,7 +103,7 @@ impl Caller {
                 call,
                 fd: fd as u32,
                 value,
-                event_number,
+                detail,
                 head_bytes,
                 reserved: 0,
             };
@@ -113,7 +132,7 @@ pub fn sys_enter_sigaltstack(ctx: TracePointContext) -> u32 {
 fn try_sys_enter_sigaltstack(ctx: &TracePointContext) -> Option<()> {
     let caller = Caller::main()?;
     // The king computes with a small kernel of its own, which is no event.
-    if ship::is_king(caller.tgid) {
+    if caller.is_king() {
         return None;
     }
     let stack = argument(ctx, 0) as *const SignalStack;
@@ -122,9 +141,13 @@ fn try_sys_enter_sigaltstack(ctx: &TracePointContext) -> Option<()> {
     }
     // SAFETY: the helper checks the address.
     let stack = unsafe { bpf_probe_read_user(stack) }.ok()?;
-    // SAFETY: as above. Where there is no loom of a layout we know, user space does not look at it.
-    let number = unsafe { bpf_probe_read_user(EVENT_NUMBER_ADDRESS as *const u64) };
-    let number = number.unwrap_or(0);
+    let begins = stack.flags & SS_DISABLE == 0;
+    let number = if begins {
+        // SAFETY: as above. Where there is no loom of a layout we know, user space does not look at it.
+        unsafe { bpf_probe_read_user(EVENT_NUMBER_ADDRESS as *const u64) }.unwrap_or(0)
+    } else {
+        0
+    };
     caller.record(CALL_SIGALTSTACK, 0, stack.flags.into(), number, 0)
 }
 
@@ -154,17 +177,25 @@ fn try_sys_enter_writev(ctx: &TracePointContext) -> Option<()> {
     if bytes[0] != 0 || u64::from(length) != noun.length {
         return None;
     }
-    caller.record(CALL_WRITEV, argument(ctx, 0), noun.length, 0, noun.base)
+    // SAFETY: a live map value; only the king's main thread, which is current, changes it.
+    let turn = unsafe { (*caller.process).turn_ktime_ns };
+    caller.record(CALL_WRITEV, argument(ctx, 0), noun.length, turn, noun.base)
 }
 
 /// `syscalls:sys_enter_epoll_pwait(epfd, …)`: a turn of the king's loop ends, and the next begins with
-/// what is waited for here.
+/// what is waited for here. Only noted for the frames that it sends: most turns send none.
 #[tracepoint]
 pub fn sys_enter_epoll_pwait(_ctx: TracePointContext) -> u32 {
-    if ship::is_king((bpf_get_current_pid_tgid() >> 32) as u32)
-        && let Some(caller) = Caller::main()
+    let id = bpf_get_current_pid_tgid();
+    if (id >> 32) as u32 == id as u32
+        && let Some(process) = ship::process(id as u32)
     {
-        caller.record(CALL_EPOLL_PWAIT, 0, 0, 0, 0);
+        // SAFETY: a live map value; only the process' main thread, which is current, changes its turn.
+        unsafe {
+            if (*process).is_king != 0 {
+                (*process).turn_ktime_ns = bpf_ktime_get_ns();
+            }
+        }
     }
     0
 }

@@ -8,7 +8,7 @@ use core::ffi::c_void;
 use profiler_common::udp::{UdpKey, UdpTotals};
 
 use crate::atomic::add;
-use crate::kernel::{offset, read};
+use crate::kernel::{load, offset, read};
 use crate::{recording, sampling, ship};
 
 /// Sums per socket. User space enters the ship's sockets; nothing else is counted.
@@ -55,7 +55,11 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn transferred(ctx: &BtfTracePointContext, note: impl FnOnce(&mut UdpTotals, u64)) -> Option<()> {
-    if !ship::watches((bpf_get_current_pid_tgid() >> 32) as u32) {
+    // First what one load tells: nearly all that is sent and received, by anybody, is no datagram.
+    // SAFETY: a tracepoint's argument.
+    if unsafe { load::<u16>(ctx.arg(0), offset!(sock_protocol)) } != PROTOCOL_UDP
+        || !ship::watches((bpf_get_current_pid_tgid() >> 32) as u32)
+    {
         return None;
     }
     if !recording() && !sampling::sums_io() {

@@ -207,6 +207,7 @@ impl Reader<'_> {
                         fd: first as u32,
                         bytes: 0,
                         head,
+                        turn_ktime_ns: None,
                     },
                 );
             }

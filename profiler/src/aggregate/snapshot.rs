@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::sched::ThreadSummary;
+use crate::host::block::Backing;
 use crate::model::{Capture, Event, Histogram, sum};
 
 /// Snapshots that were under way in the window.
@@ -26,7 +27,12 @@ pub struct SnapshotSummary {
 /// Sums snapshots up; nothing if they were not followed.
 pub fn summarise(capture: &Capture, threads: &[ThreadSummary]) -> Option<SnapshotSummary> {
     let meta = &capture.meta;
-    if !meta.attached("sys_enter_madvise") {
+    // Files in memory are in no page cache and never waited for.
+    let by_pages = meta.attached("mm_filemap_add_to_page_cache")
+        && meta.host.storage.backing != Backing::Memory;
+    // In captures of the first versions: the last call of a snapshot.
+    let by_calls = meta.attached("sys_enter_madvise");
+    if !by_pages && !by_calls {
         return None;
     }
     let mut summary = SnapshotSummary::default();

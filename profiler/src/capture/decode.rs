@@ -184,12 +184,13 @@ fn syscall(bytes: &[u8]) -> Result<SyscallEvent, DecodeError> {
     let call = match record.call {
         CALL_SIGALTSTACK => Call::SignalStack {
             flags: record.value as u32,
-            event_number: record.event_number,
+            event_number: record.detail,
         },
         CALL_WRITEV => Call::Frame {
             fd: record.fd,
             bytes: record.value,
             head: head.to_vec(),
+            turn_ktime_ns: (record.detail != 0).then_some(record.detail),
         },
         CALL_FDATASYNC => Call::Sync { fd: record.fd },
         CALL_EPOLL_PWAIT => Call::LoopTurn,

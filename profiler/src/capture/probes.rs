@@ -1,30 +1,26 @@
-//! Loading the programs, attaching them, and reading what they summed up.
+//! Loading the programs, attaching them, and emptying their ring buffer.
 //!
 //! A probe that this kernel does not have is left out and named, with what is therefore missing.
 //! Everything is held by file descriptors of this process: when it ends, in any way, nothing
 //! stays in the kernel.
 
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use aya::maps::{MapData, RingBuf};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
 use aya::programs::{PerfEvent, Program, TracePoint};
 use aya::util::online_cpus;
-use aya::{Ebpf, EbpfLoader, Endianness, Pod, VerifierLogLevel};
-use profiler_common::block::{BlockKey, BlockTotals};
-use profiler_common::loss;
+use aya::{Ebpf, EbpfLoader, Endianness, VerifierLogLevel};
 use profiler_common::memory::Functions;
-use profiler_common::neighbour::DeviceTotals;
 use profiler_common::offsets::Offsets;
-use profiler_common::sampling::PendingStack;
-use profiler_common::sched::{Thread, WaitKey, Waits};
-use profiler_common::ship::{ShipProcess, Window, filter_slot};
-use profiler_common::udp::{UdpKey, UdpTotals};
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
-use super::kallsyms;
+use super::maps::map_error;
 use super::offsets::{self, MissingField};
-use super::sampling;
-use crate::model::{NeighbourTotals, ProbeStatus, ProgramCost, Totals};
+use super::points::{
+    CPU_CLOCK, EVENT_ENTRIES, PAGE_FAULT_MAJOR, TRACEPOINTS, Tracepoint, WITHOUT_EVENTS,
+};
+use super::{kallsyms, sampling};
+use crate::model::{ProbeStatus, ProgramCost};
 
 /// Where the kernel shows its BTF.
 pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
@@ -89,136 +85,9 @@ pub struct ProbeOptions {
     pub log_level: log::LevelFilter,
 }
 
-/// A program that attaches to a tracepoint, and what is missing without it.
-pub struct Tracepoint {
-    /// Its name, which is the program's too.
-    pub name: &'static str,
-    /// Whether there is no report without it.
-    pub required: bool,
-    /// What is missing without it.
-    pub without: &'static str,
-    /// Whether only records tell what it tells: then it is left out where nothing is recorded.
-    pub for_records: bool,
-}
-
-/// All of them.
-pub const TRACEPOINTS: &[Tracepoint] = &[
-    tracepoint("sched_switch", true, "thread budgets"),
-    tracepoint("sched_wakeup", true, "thread budgets"),
-    Tracepoint {
-        for_records: true,
-        ..tracepoint("sched_waking", false, "who woke a thread")
-    },
-    tracepoint(
-        "sched_process_fork",
-        false,
-        "threads and processes started during the capture",
-    ),
-    tracepoint(
-        "sched_process_exit",
-        false,
-        "threads that end during the capture",
-    ),
-    tracepoint(
-        "mm_vmscan_direct_reclaim_begin",
-        false,
-        "time that threads had to free memory",
-    ),
-    tracepoint(
-        "mm_vmscan_direct_reclaim_end",
-        false,
-        "time that threads had to free memory",
-    ),
-    tracepoint(
-        "mm_vmscan_memcg_reclaim_begin",
-        false,
-        "time that threads had to free memory of their control group",
-    ),
-    tracepoint(
-        "mm_vmscan_memcg_reclaim_end",
-        false,
-        "time that threads had to free memory of their control group",
-    ),
-    tracepoint(
-        "mm_compaction_begin",
-        false,
-        "time that threads had to move pages",
-    ),
-    tracepoint(
-        "mm_compaction_end",
-        false,
-        "time that threads had to move pages",
-    ),
-    tracepoint("signal_generate", false, "pages of the loom made dirty"),
-    tracepoint("block_bio_queue", false, "block I/O"),
-    tracepoint(
-        "block_split",
-        false,
-        "block I/O larger than the device takes at once",
-    ),
-    tracepoint(
-        "block_rq_issue",
-        false,
-        "time that block I/O waited in the queue",
-    ),
-    tracepoint("block_rq_complete", false, "block I/O"),
-    tracepoint("block_bio_complete", false, "block I/O on stacked devices"),
-    tracepoint(
-        "sock_recv_length",
-        false,
-        "datagrams received (kernel 6.3 and later)",
-    ),
-    tracepoint(
-        "sock_send_length",
-        false,
-        "datagrams sent (kernel 6.3 and later)",
-    ),
-    tracepoint(
-        "udp_fail_queue_rcv_skb",
-        false,
-        "datagrams lost at a full receive buffer",
-    ),
-];
-
-const fn tracepoint(name: &'static str, required: bool, without: &'static str) -> Tracepoint {
-    Tracepoint {
-        name,
-        required,
-        without,
-        for_records: false,
-    }
-}
-
-/// Entries of syscalls by which snapshots are found, and what is missing without one of them. musl
-/// opens files with `open` where there is one.
-const SNAPSHOT_ENTRIES: &[&str] = &[
-    #[cfg(target_arch = "x86_64")]
-    "sys_enter_open",
-    "sys_enter_openat",
-    "sys_enter_madvise",
-];
-const WITHOUT_SNAPSHOTS: &str = "when and how long the ship stood still for a snapshot";
-
-/// Entries of syscalls by which the ship's events are told apart, while single waits are recorded.
-const EVENT_ENTRIES: &[&str] = &[
-    "sys_enter_sigaltstack",
-    "sys_enter_writev",
-    "sys_enter_fdatasync",
-    "sys_enter_epoll_pwait",
-];
-const WITHOUT_EVENTS: &str = "how long the ship's events took, and where";
-
-/// Name of the sampling program.
-const CPU_CLOCK: &str = "cpu_clock";
-/// Name of the program for major faults, and what is missing without it.
-const PAGE_FAULT_MAJOR: (&str, &str) = (
-    "page_fault_major",
-    "which files and addresses major faults were for",
-);
-
 /// The attached programs.
 pub struct Probes {
-    ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
     records: RingBuf<MapData>,
     statuses: Vec<ProbeStatus>,
 }
@@ -258,10 +127,6 @@ impl Probes {
                 });
             }
             probes.note(tracepoint.name, tracepoint.without, result.err());
-        }
-        for name in SNAPSHOT_ENTRIES {
-            let result = probes.attach_syscall_entry(name);
-            probes.note(name, WITHOUT_SNAPSHOTS, result.err());
         }
         if options.recording {
             for name in EVENT_ENTRIES {
@@ -375,204 +240,11 @@ impl Probes {
         &mut self.ebpf
     }
 
-    /// Watches a process. `ship` tells ships apart.
-    ///
-    /// # Errors
-    /// If the kernel refuses the map update.
-    pub fn watch_process(&mut self, tgid: u32, ship: u32, is_king: bool) -> Result<(), ProbeError> {
-        let process = ShipProcess {
-            ship,
-            followed: 0,
-            is_king: is_king.into(),
-        };
-        let mut processes: HashMap<_, u32, ShipProcess> = self.map_mut("SHIP_PROCESSES")?;
-        processes
-            .insert(tgid, process, 0)
-            .map_err(|e| map_error("SHIP_PROCESSES", e))?;
-        let mut filter: Array<_, u8> = self.map_mut("SHIP_FILTER")?;
-        filter
-            .set(filter_slot(tgid), 1, 0)
-            .map_err(|e| map_error("SHIP_FILTER", e))
-    }
-
-    /// The processes that are watched: those named, and those that they forked.
-    ///
-    /// # Errors
-    /// If the map cannot be read.
-    pub fn watched_processes(&self) -> Result<Vec<(u32, ShipProcess)>, ProbeError> {
-        entries::<u32, ShipProcess>(&self.ebpf, "SHIP_PROCESSES")
-    }
-
-    /// Counts datagrams at a UDP socket.
-    ///
-    /// # Errors
-    /// If the kernel refuses the map update.
-    pub fn watch_socket(&mut self, netns: u32, port: u16) -> Result<(), ProbeError> {
-        let mut sockets: HashMap<_, UdpKey, UdpTotals> = self.map_mut("UDP_SOCKETS")?;
-        let key = UdpKey {
-            netns,
-            port: port.into(),
-        };
-        let zero: UdpTotals = zerocopy::FromZeros::new_zeroed();
-        sockets
-            .insert(key, zero, 0)
-            .map_err(|e| map_error("UDP_SOCKETS", e))
-    }
-
-    /// Follows everybody's I/O on a device, to tell whose was ahead of the ship's.
-    ///
-    /// # Errors
-    /// If the kernel refuses the map update.
-    pub fn watch_device(&mut self, major: u32, minor: u32) -> Result<(), ProbeError> {
-        let mut devices: HashMap<_, u32, DeviceTotals> = self.map_mut("NEIGHBOUR_DEVICES")?;
-        let zero: DeviceTotals = zerocopy::FromZeros::new_zeroed();
-        devices
-            .insert(major << 20 | minor, zero, 0)
-            .map_err(|e| map_error("NEIGHBOUR_DEVICES", e))
-    }
-
-    /// Opens or closes the capture's window.
-    ///
-    /// # Errors
-    /// If the kernel refuses the map update.
-    pub fn set_window(&mut self, start_ktime_ns: u64, end_ktime_ns: u64) -> Result<(), ProbeError> {
-        let mut window: Array<_, Window> = self.map_mut("SHIP_WINDOW")?;
-        window
-            .set(
-                0,
-                Window {
-                    start_ktime_ns,
-                    end_ktime_ns,
-                },
-                0,
-            )
-            .map_err(|e| map_error("SHIP_WINDOW", e))
-    }
-
     /// Hands every record that waits in the ring buffer to `sink`.
     pub fn drain(&mut self, mut sink: impl FnMut(&[u8])) {
         while let Some(record) = self.records.next() {
             sink(&record);
         }
-    }
-
-    /// Forgets threads that have ended, so that their places are free for others.
-    ///
-    /// # Errors
-    /// If the kernel refuses the map update.
-    pub fn forget(&mut self, totals: &Totals, tids: &[u32]) -> Result<(), ProbeError> {
-        let mut threads: HashMap<_, u32, Thread> = self.map_mut("SCHED_THREADS")?;
-        for tid in tids {
-            removed(threads.remove(tid), "SCHED_THREADS")?;
-        }
-        let mut pending: HashMap<_, u32, PendingStack> = self.map_mut("STACK_PENDING")?;
-        for tid in tids {
-            removed(pending.remove(tid), "STACK_PENDING")?;
-        }
-        let mut waits: HashMap<_, WaitKey, Waits> = self.map_mut("SCHED_WAITS")?;
-        for (key, _) in totals
-            .waits
-            .iter()
-            .filter(|(key, _)| tids.contains(&key.tid))
-        {
-            removed(waits.remove(key), "SCHED_WAITS")?;
-        }
-        let mut block: HashMap<_, BlockKey, BlockTotals> = self.map_mut("BLOCK_TOTALS")?;
-        for (key, _) in totals
-            .block
-            .iter()
-            .filter(|(key, _)| tids.contains(&key.tid))
-        {
-            removed(block.remove(key), "BLOCK_TOTALS")?;
-        }
-        Ok(())
-    }
-
-    /// Enters threads before their process is watched; one that is there already stays as it is.
-    ///
-    /// # Errors
-    /// If the kernel refuses the map update for another reason than that the map is full, which is
-    /// counted as lost when the thread is seen.
-    pub fn enter_threads(&mut self, entries: &[(u32, Thread)]) -> Result<(), ProbeError> {
-        /// `BPF_NOEXIST` (`include/uapi/linux/bpf.h`).
-        const NOEXIST: u64 = 1;
-        let mut threads: HashMap<_, u32, Thread> = self.map_mut("SCHED_THREADS")?;
-        for (tid, thread) in entries {
-            match threads.insert(tid, thread, NOEXIST) {
-                Ok(()) => {}
-                Err(aya::maps::MapError::SyscallError(error))
-                    if matches!(
-                        error.io_error.raw_os_error(),
-                        Some(libc::EEXIST | libc::E2BIG)
-                    ) => {}
-                Err(error) => return Err(map_error("SCHED_THREADS", error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Stops watching a process.
-    ///
-    /// # Errors
-    /// If the kernel refuses the map update.
-    pub fn unwatch_process(&mut self, tgid: u32) -> Result<(), ProbeError> {
-        let mut processes: HashMap<_, u32, ShipProcess> = self.map_mut("SHIP_PROCESSES")?;
-        removed(processes.remove(&tgid), "SHIP_PROCESSES")
-    }
-
-    /// Reads all sums. The window must be closed, so that they stand still.
-    ///
-    /// # Errors
-    /// If a map cannot be read.
-    pub fn totals(&self) -> Result<Totals, ProbeError> {
-        let mut totals = Totals {
-            threads: entries(&self.ebpf, "SCHED_THREADS")?,
-            waits: entries(&self.ebpf, "SCHED_WAITS")?,
-            block: entries(&self.ebpf, "BLOCK_TOTALS")?,
-            udp: entries(&self.ebpf, "UDP_SOCKETS")?,
-            snapshots: entries(&self.ebpf, "SNAPSHOTS")?,
-            neighbours: NeighbourTotals {
-                ahead: entries(&self.ebpf, "NEIGHBOUR_AHEAD")?,
-                devices: entries(&self.ebpf, "NEIGHBOUR_DEVICES")?,
-                io: entries(&self.ebpf, "NEIGHBOUR_IO")?,
-            },
-        };
-        // The kernel's order is that of its hash; ours must not depend on it.
-        totals.threads.sort_by_key(|(tid, _)| *tid);
-        totals
-            .waits
-            .sort_by_key(|(key, _)| (key.tid, key.syscall_nr, key.task_state));
-        totals
-            .block
-            .sort_by_key(|(key, _)| (key.tgid, key.tid, key.dev, key.op));
-        totals.udp.sort_by_key(|(key, _)| (key.netns, key.port));
-        totals.snapshots.sort_by_key(|(tgid, _)| *tgid);
-        let neighbours = &mut totals.neighbours;
-        neighbours
-            .ahead
-            .sort_by_key(|(key, _)| (key.waiter_tgid, key.tgid));
-        neighbours.devices.sort_by_key(|(dev, _)| *dev);
-        neighbours.io.sort_by_key(|(key, _)| (key.dev, key.tgid));
-        Ok(totals)
-    }
-
-    /// Losses, by `profiler_common::loss`.
-    ///
-    /// # Errors
-    /// If the map cannot be read.
-    pub fn losses(&self) -> Result<Vec<u64>, ProbeError> {
-        let map = self
-            .ebpf
-            .map("LOSSES")
-            .ok_or_else(|| map_error("LOSSES", "missing"))?;
-        let losses: PerCpuArray<_, u64> =
-            PerCpuArray::try_from(map).map_err(|e| map_error("LOSSES", e))?;
-        (0..loss::REASONS)
-            .map(|reason| {
-                let per_cpu = losses.get(&reason, 0).map_err(|e| map_error("LOSSES", e))?;
-                Ok(per_cpu.iter().sum())
-            })
-            .collect()
     }
 
     /// How often each program ran, and how long in all, while the kernel kept count.
@@ -595,17 +267,6 @@ impl Probes {
 
     pub(super) fn program_mut(&mut self, name: &str) -> Option<&mut Program> {
         self.ebpf.program_mut(name)
-    }
-
-    pub(super) fn map_mut<'a, M>(&'a mut self, name: &'static str) -> Result<M, ProbeError>
-    where
-        M: TryFrom<&'a mut Map, Error = MapError>,
-    {
-        let map = self
-            .ebpf
-            .map_mut(name)
-            .ok_or_else(|| map_error(name, "missing"))?;
-        M::try_from(map).map_err(|e| map_error(name, e))
     }
 }
 
@@ -643,34 +304,6 @@ fn load(
             ProbeError::Load(reason)
         }
     })
-}
-
-fn entries<K: Pod, V: Pod>(ebpf: &Ebpf, name: &'static str) -> Result<Vec<(K, V)>, ProbeError> {
-    let map = ebpf.map(name).ok_or_else(|| map_error(name, "missing"))?;
-    let map: HashMap<_, K, V> = HashMap::try_from(map).map_err(|e| map_error(name, e))?;
-    map.iter()
-        .map(|entry| entry.map_err(|e| map_error(name, e)))
-        .collect()
-}
-
-/// The outcome of a removal; what was not there is gone as well.
-pub(super) fn removed(result: Result<(), MapError>, map: &'static str) -> Result<(), ProbeError> {
-    match result {
-        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-        Err(MapError::SyscallError(error))
-            if error.io_error.kind() == std::io::ErrorKind::NotFound =>
-        {
-            Ok(())
-        }
-        Err(error) => Err(map_error(map, error)),
-    }
-}
-
-pub(super) fn map_error(map: &'static str, reason: impl ToString) -> ProbeError {
-    ProbeError::Map {
-        map,
-        reason: reason.to_string(),
-    }
 }
 
 /// An error with all its causes, on one line.

@@ -6,7 +6,8 @@ use aya::programs::Program;
 use profiler_common::record::StackLengths;
 use profiler_common::sampling::{Control, STACK_ON_CPU, StackKey, StackSum};
 
-use super::probes::{ProbeError, Probes, map_error, removed};
+use super::maps::{map_error, removed};
+use super::probes::{ProbeError, Probes};
 use crate::model::{SampledStack, Stack, ThreadId};
 
 /// Name of the program that does nothing: what the kernel keeps as its time is what keeping it takes.

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{DONE, DoctorArgs, FAILED, Format, print};
-use crate::capture::probes;
+use crate::capture::points;
 use crate::host::Roots;
 use crate::host::doctor::{Answer, Check, NeededTracepoint, can_profile, checks, gather};
 use crate::render::page::Page;
@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &DoctorArgs) -> anyhow::Result<u8> {
 }
 
 fn needed() -> Vec<NeededTracepoint> {
-    let needed = probes::TRACEPOINTS
+    let needed = points::TRACEPOINTS
         .iter()
         .map(|tracepoint| NeededTracepoint {
             name: tracepoint.name.to_owned(),

@@ -241,12 +241,14 @@ pub enum Call {
         bytes: u64,
         /// Its first bytes.
         head: Vec<u8>,
+        /// When the turn of the king's loop began that sends it.
+        turn_ktime_ns: Option<u64>,
     },
     /// `fdatasync`.
     Sync {
         /// Descriptor.
         fd: u32,
     },
-    /// `epoll_pwait` of the king's main thread.
+    /// `epoll_pwait` of the king's main thread, in captures whose frames do not say their turn.
     LoopTurn,
 }

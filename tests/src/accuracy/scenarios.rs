@@ -184,8 +184,8 @@ fn single() -> Vec<Scenario> {
     vec![
         new("commit-40", ship(20.0, 2_000), "disk", &[writes(40)]).on_disk(),
         new("commit-15", ship(20.0, 2_000), "disk", &[writes(15)]).on_disk(),
-        new("snapshot-256", snapping(256), "disk", &[]),
-        new("snapshot-512", snapping(512), "disk", &[]),
+        new("snapshot-256", snapping(256), "disk", &[]).on_disk(),
+        new("snapshot-512", snapping(512), "disk", &[]).on_disk(),
         new(
             "first-touch-150",
             reading(16_384),
@@ -278,7 +278,8 @@ fn mixtures() -> Vec<Scenario> {
             snapping(256),
             "cpu",
             &[Fault::Hogs(2)],
-        ),
+        )
+        .on_disk(),
         new(
             "snapshot-16+commit-40",
             ShipOptions {
@@ -297,10 +298,10 @@ fn mixtures() -> Vec<Scenario> {
         )
         .on_disk(),
         new(
-            "evicted-24+commit-60",
+            "evicted-24+commit-120",
             reading(4096),
             "memory",
-            &[Fault::Memory(24 * MIB), writes(60)],
+            &[Fault::Memory(24 * MIB), writes(120)],
         )
         .evicting(),
         new(

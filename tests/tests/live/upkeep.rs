@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::kernel::wait_for_capture;
 use crate::snapshots::boot_unix_ns;
-use crate::support::{DONE, INCOMPLETE, Report, ShipInMemory, number};
+use crate::support::{DONE, INCOMPLETE, Report, number};
 
 /// Length of the capture, s.
 const SECONDS: u64 = 8;
@@ -86,28 +86,31 @@ fn upkeep_during_traffic_is_told_and_charged_to_who_waits() {
     let Some(_live) = gate::need_bpf() else {
         return;
     };
-    let mut ship = ShipInMemory::start(&ShipOptions {
+    // On a disk: snapshots in memory are not seen.
+    let home = Scratch::new("pier").unwrap();
+    let options = ShipOptions {
         events_per_second: Some(300.0),
         compute_us: Some(300),
         dirty_pages: Some(1),
         heap_pages: Some(4096),
         snap_seconds: Some(3),
         ..ShipOptions::default()
-    });
-    let running = Profile::deep_dive(ship.ship.pier(), SECONDS).json();
+    };
+    let mut ship = options.start_in(home.path()).unwrap();
+    let running = Profile::deep_dive(ship.pier(), SECONDS).json();
     let running = running.start().unwrap();
     wait_for_capture(&running);
-    ask(&ship.ship, "urth", Noun::cord("pack"));
+    ask(&ship, "urth", Noun::cord("pack"));
     // Its answer comes after the pack.
-    ask(&ship.ship, "peel", Noun::path(["mass"]));
+    ask(&ship, "peel", Noun::path(["mass"]));
     let outcome = running.finish().unwrap();
     assert_eq!(outcome.code(), Some(DONE), "{}", outcome.stderr);
     let report = Report::of(&outcome);
-    ship.ship.stop().unwrap();
-    assert_eq!(assert_spans(&report, &ship.ship, "pack", "pack"), 1);
-    assert_eq!(assert_spans(&report, &ship.ship, "mass", "mass"), 1);
-    assert!(assert_spans(&report, &ship.ship, "snapshot", "snapshot") >= 1);
-    assert!(assert_spans(&report, &ship.ship, "reclaim", "reclaim") >= 1);
+    ship.stop().unwrap();
+    assert_eq!(assert_spans(&report, &ship, "pack", "pack"), 1);
+    assert_eq!(assert_spans(&report, &ship, "mass", "mass"), 1);
+    assert!(assert_spans(&report, &ship, "snapshot", "snapshot") >= 1);
+    assert!(assert_spans(&report, &ship, "reclaim", "reclaim") >= 1);
     // Events waited behind it, and none of it is left to computing.
     let behind = report.0["event_times"]["behind"].as_array().unwrap();
     let behind = behind.iter().find(|line| line["leaf"] == "collection");

@@ -146,7 +146,7 @@ fn evicted_pages_are_the_fault_of_memory() {
     );
     assert!(evicted > 0.2, "{report}");
     assert_eq!(first, 0.0, "{report}");
-    assert!(report.sentence().starts_with("Memory. "), "{report}");
+    assert!(report.sentence().starts_with("Memory"), "{report}");
     let most = &report.0["memory"]["page_ins"][0];
     assert_eq!(most["name"], "image.bin", "{report}");
 }

@@ -2,11 +2,10 @@
 //! (`pkg/noun/manage.c`). It is disabled twice after a success, the second time when the result has been
 //! copied, and once after a failure.
 
+use profiler_common::syscall::SS_DISABLE;
+
 use super::EventKind;
 use crate::model::{Call, SyscallEvent};
-
-/// `SS_DISABLE` (`include/uapi/linux/signal.h`).
-const SS_DISABLE: u32 = 2;
 
 /// One bracket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

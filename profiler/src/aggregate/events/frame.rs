@@ -22,7 +22,9 @@ pub struct Frame {
 /// for one if it went where the others go: the king writes frames to clients of `conn.sock` too.
 pub fn frames(calls: &[&SyscallEvent]) -> Vec<Frame> {
     let written = calls.iter().filter_map(|call| match &call.call {
-        Call::Frame { fd, bytes, head } => Some((call.ktime_ns, *fd, *bytes, head)),
+        Call::Frame {
+            fd, bytes, head, ..
+        } => Some((call.ktime_ns, *fd, *bytes, head)),
         _ => None,
     });
     let written: Vec<_> = written

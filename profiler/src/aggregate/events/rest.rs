@@ -69,12 +69,15 @@ pub fn arrival(
     king: &Timeline,
     idles: impl Fn(&Absence) -> bool,
 ) -> u64 {
-    let before = calls.partition_point(|call| call.ktime_ns < sent_ktime_ns);
-    let turn = calls[..before]
+    let until = calls.partition_point(|call| call.ktime_ns <= sent_ktime_ns);
+    let turn = calls[..until]
         .iter()
         .rev()
-        .find(|call| call.call == Call::LoopTurn)
-        .map(|call| call.ktime_ns);
+        .find_map(|call| match call.call {
+            Call::Frame { turn_ktime_ns, .. } if call.ktime_ns == sent_ktime_ns => turn_ktime_ns,
+            Call::LoopTurn => Some(call.ktime_ns),
+            _ => None,
+        });
     let last = king.last_before(sent_ktime_ns);
     let woken = king
         .within(turn.unwrap_or(0), sent_ktime_ns)

@@ -1,0 +1,123 @@
+//! What the programs attach to, and what is missing where one of them cannot.
+
+/// A program that attaches to a tracepoint, and what is missing without it.
+pub struct Tracepoint {
+    /// Its name, which is the program's too.
+    pub name: &'static str,
+    /// Whether there is no report without it.
+    pub required: bool,
+    /// What is missing without it.
+    pub without: &'static str,
+    /// Whether only records tell what it tells: then it is left out where nothing is recorded.
+    pub for_records: bool,
+}
+
+/// All of them.
+pub const TRACEPOINTS: &[Tracepoint] = &[
+    tracepoint("sched_switch", true, "thread budgets"),
+    tracepoint("sched_wakeup", true, "thread budgets"),
+    Tracepoint {
+        for_records: true,
+        ..tracepoint("sched_waking", false, "who woke a thread")
+    },
+    tracepoint(
+        "sched_process_fork",
+        false,
+        "threads and processes started during the capture",
+    ),
+    tracepoint(
+        "sched_process_exit",
+        false,
+        "threads that end during the capture",
+    ),
+    tracepoint(
+        "mm_vmscan_direct_reclaim_begin",
+        false,
+        "time that threads had to free memory",
+    ),
+    tracepoint(
+        "mm_vmscan_direct_reclaim_end",
+        false,
+        "time that threads had to free memory",
+    ),
+    tracepoint(
+        "mm_vmscan_memcg_reclaim_begin",
+        false,
+        "time that threads had to free memory of their control group",
+    ),
+    tracepoint(
+        "mm_vmscan_memcg_reclaim_end",
+        false,
+        "time that threads had to free memory of their control group",
+    ),
+    tracepoint(
+        "mm_compaction_begin",
+        false,
+        "time that threads had to move pages",
+    ),
+    tracepoint(
+        "mm_compaction_end",
+        false,
+        "time that threads had to move pages",
+    ),
+    tracepoint("signal_generate", false, "pages of the loom made dirty"),
+    tracepoint(
+        "mm_filemap_add_to_page_cache",
+        false,
+        "when and how long the ship stood still for a snapshot",
+    ),
+    tracepoint("block_bio_queue", false, "block I/O"),
+    tracepoint(
+        "block_split",
+        false,
+        "block I/O larger than the device takes at once",
+    ),
+    tracepoint(
+        "block_rq_issue",
+        false,
+        "time that block I/O waited in the queue",
+    ),
+    tracepoint("block_rq_complete", false, "block I/O"),
+    tracepoint("block_bio_complete", false, "block I/O on stacked devices"),
+    tracepoint(
+        "sock_recv_length",
+        false,
+        "datagrams received (kernel 6.3 and later)",
+    ),
+    tracepoint(
+        "sock_send_length",
+        false,
+        "datagrams sent (kernel 6.3 and later)",
+    ),
+    tracepoint(
+        "udp_fail_queue_rcv_skb",
+        false,
+        "datagrams lost at a full receive buffer",
+    ),
+];
+
+const fn tracepoint(name: &'static str, required: bool, without: &'static str) -> Tracepoint {
+    Tracepoint {
+        name,
+        required,
+        without,
+        for_records: false,
+    }
+}
+
+/// Entries of syscalls by which the ship's events are told apart, while single waits are recorded.
+pub(super) const EVENT_ENTRIES: &[&str] = &[
+    "sys_enter_sigaltstack",
+    "sys_enter_writev",
+    "sys_enter_fdatasync",
+    "sys_enter_epoll_pwait",
+];
+pub(super) const WITHOUT_EVENTS: &str = "how long the ship's events took, and where";
+
+/// Name of the sampling program.
+pub(super) const CPU_CLOCK: &str = "cpu_clock";
+/// Name of the program for major faults, and what is missing without it.
+pub(super) const PAGE_FAULT_MAJOR: (&str, &str) = (
+    "page_fault_major",
+    "which files and addresses major faults were for",
+);
