@@ -29,7 +29,7 @@ fn slow_disk_is_the_disks_fault() {
     let report = Report::of_scene("disk", ship.pier(), SECONDS);
     assert_eq!(report.verdict(), ("stalled", Some("disk")), "{report}");
     assert!(report.leaf_ratio("log_commit") > 0.5, "{report}");
-    assert!(report.sentence().starts_with("Disk. "), "{report}");
+    assert!(report.sentence().starts_with("Disk"), "{report}");
     // What makes the disk slow is a limit of the ship's group; whether another disk would help cannot
     // be seen through it.
     report.assert_first_fix("io-limit");
