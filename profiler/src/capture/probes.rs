@@ -20,6 +20,7 @@ use profiler_common::ship::{ShipProcess, Window, filter_slot};
 use profiler_common::udp::{UdpKey, UdpTotals};
 use thiserror::Error;
 
+use super::ames;
 use super::btf::{Btf, BtfError};
 use super::kallsyms;
 use super::offsets::{self, MissingField};
@@ -283,7 +284,7 @@ impl Probes {
         Ok(probes)
     }
 
-    fn note(&mut self, name: &str, without: &str, error: Option<String>) {
+    pub(super) fn note(&mut self, name: &str, without: &str, error: Option<String>) {
         self.statuses.push(ProbeStatus {
             name: name.to_owned(),
             error,
@@ -531,6 +532,7 @@ impl Probes {
             block: entries(&self.ebpf, "BLOCK_TOTALS")?,
             udp: entries(&self.ebpf, "UDP_SOCKETS")?,
             snapshots: entries(&self.ebpf, "SNAPSHOTS")?,
+            ames: self.ames_totals()?,
             neighbours: NeighbourTotals {
                 ahead: entries(&self.ebpf, "NEIGHBOUR_AHEAD")?,
                 devices: entries(&self.ebpf, "NEIGHBOUR_DEVICES")?,
@@ -597,6 +599,21 @@ impl Probes {
         self.ebpf.program_mut(name)
     }
 
+    pub(super) fn map<'a, M>(&'a self, name: &'static str) -> Result<M, ProbeError>
+    where
+        M: TryFrom<&'a Map, Error = MapError>,
+    {
+        let map = self.ebpf.map(name);
+        M::try_from(map.ok_or_else(|| map_error(name, "missing"))?).map_err(|e| map_error(name, e))
+    }
+
+    pub(super) fn entries<K: Pod, V: Pod>(
+        &self,
+        name: &'static str,
+    ) -> Result<Vec<(K, V)>, ProbeError> {
+        entries(&self.ebpf, name)
+    }
+
     pub(super) fn map_mut<'a, M>(&'a mut self, name: &'static str) -> Result<M, ProbeError>
     where
         M: TryFrom<&'a mut Map, Error = MapError>,
@@ -631,6 +648,10 @@ fn load(
     if options.recording {
         let (map, entries) = sampling::UNUSED;
         loader.map_max_entries(map, entries);
+    } else {
+        for (map, entries) in ames::UNUSED {
+            loader.map_max_entries(map, entries);
+        }
     }
     loader.load(OBJECT).map_err(|error| {
         let reason = chain(&error);
@@ -674,7 +695,7 @@ pub(super) fn map_error(map: &'static str, reason: impl ToString) -> ProbeError 
 }
 
 /// An error with all its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

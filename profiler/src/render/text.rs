@@ -14,6 +14,8 @@ use crate::ship::Role;
 
 /// Most threads beside the commit workers that are shown.
 const MAX_THREADS: usize = 8;
+/// Most peer ships that are named.
+const MAX_PEERS: usize = 3;
 /// Smallest share of the stalls that is shown as somebody's.
 const MIN_PARTY: f64 = 0.01;
 /// Where the evidence of a part begins.
@@ -37,6 +39,7 @@ pub fn render(report: &Report) -> String {
     shares(&mut page, report);
     ship_or_host(&mut page, report);
     findings(&mut page, report);
+    ames(&mut page, report);
     if !report.not_the_cause.is_empty() {
         page.blank();
         page.wrapped("NOT THE CAUSE  ", &report.not_the_cause.join(" · "));
@@ -194,6 +197,39 @@ fn findings(page: &mut Page, report: &Report) {
         );
         page.hanging(&start, start.chars().count(), &finding.sentence);
     }
+}
+
+/// Whom the datagrams are from and for, where something is the matter with them.
+fn ames(page: &mut Page, report: &Report) {
+    let is_ames = |cause: Option<Cause>| cause == Some(Cause::Ames);
+    if !is_ames(report.verdict.cause) && !report.findings.iter().any(|f| is_ames(f.cause)) {
+        return;
+    }
+    let mut parts = Vec::new();
+    match report.ames.peers.known() {
+        Some(peers) => {
+            let heaviest = peers.iter().take(MAX_PEERS).map(|peer| {
+                let size = bytes(peer.traffic.bytes());
+                format!("{} {size}", peer.ship)
+            });
+            let heaviest: Vec<String> = heaviest.collect();
+            let of = if peers.len() > heaviest.len() {
+                ", most with "
+            } else {
+                ": "
+            };
+            let ships = count(peers.len() as u64);
+            parts.push(format!("{ships} ships{of}{}", heaviest.join(", ")));
+        }
+        None => parts.push("ships not measured".to_owned()),
+    }
+    if let Some(times) = report.ames.in_socket.known()
+        && let (Some(p50), Some(p95)) = (times.p50_ns, times.p95_ns)
+    {
+        let (p50, p95) = (duration(p50), duration(p95));
+        parts.push(format!("in the socket p50 {p50}, p95 {p95}"));
+    }
+    page.wrapped("AMES  ", &parts.join(" · "));
 }
 
 fn threads(page: &mut Page, report: &Report) {

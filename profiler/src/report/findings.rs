@@ -1,8 +1,10 @@
 //! What takes no time of its own, and how bad it is.
 
-use super::units::{bytes, count, percent};
+use super::units::{bytes, count, duration, percent};
 use super::{Finding, Severity};
 use crate::aggregate::Summaries;
+use crate::aggregate::ames::ASKED_BUFFER_BYTES;
+use crate::aggregate::udp::UdpSummary;
 use crate::attribute::Cause;
 use crate::model::{EndReason, Meta, sum};
 
@@ -22,6 +24,8 @@ pub fn findings(meta: &Meta, summaries: &Summaries) -> Vec<Finding> {
         lifecycle(meta),
         restarted(meta),
         lost_datagrams(summaries),
+        waiting_datagrams(summaries),
+        dropped_by_the_king(summaries),
         full_disk(meta),
         io_errors(summaries),
         many_mappings(summaries),
@@ -75,7 +79,54 @@ fn lost_datagrams(summaries: &Summaries) -> Option<Finding> {
         severity: severity(severe),
         count: Some(dropped),
         sentence: format!(
-            "{} datagrams{share} were lost at a full receive buffer",
+            "{} datagrams{share} were lost at a full receive buffer{}",
+            count(dropped),
+            buffer(udp)
+        ),
+    })
+}
+
+/// How large the buffer is, where it is not what vere asks for.
+fn buffer(udp: &UdpSummary) -> String {
+    match udp.receive_buffer_bytes {
+        Some(granted) if granted < ASKED_BUFFER_BYTES => format!(
+            " of {} (vere 3.2 and later asks for {})",
+            bytes(granted),
+            bytes(ASKED_BUFFER_BYTES)
+        ),
+        _ => String::new(),
+    }
+}
+
+/// Time in the socket from which on it is worth knowing: what a healthy ship's events may take.
+const LONG_IN_SOCKET_NS: u64 = crate::attribute::LONG_WAIT_NS;
+
+fn waiting_datagrams(summaries: &Summaries) -> Option<Finding> {
+    let times = summaries.ames.in_socket.known()?;
+    let p95_ns = times.p95_ns.filter(|ns| *ns >= LONG_IN_SOCKET_NS)?;
+    Some(Finding {
+        id: "udp-wait",
+        cause: Some(Cause::Ames),
+        severity: Severity::Notice,
+        count: Some(times.count),
+        sentence: format!(
+            "datagrams stood in the socket for {} at p95 ({} at most) before the king took them",
+            duration(p95_ns),
+            duration(times.max_ns)
+        ),
+    })
+}
+
+fn dropped_by_the_king(summaries: &Summaries) -> Option<Finding> {
+    let dropped = *summaries.ames.king.known()?.get("dropped")?;
+    (dropped > 0).then(|| Finding {
+        id: "king-drops",
+        cause: Some(Cause::Ames),
+        // A consequence: mars was not quick enough, and the shares say why.
+        severity: Severity::Notice,
+        count: Some(dropped),
+        sentence: format!(
+            "the king dropped {} packets from its own queue of 30, because mars was behind",
             count(dropped)
         ),
     })

@@ -331,7 +331,11 @@ pub fn evidence(leaf: Leaf, facts: &Evidence<'_>) -> String {
             Some(pages) => format!("{} pages of the loom", count(pages)),
             None => String::new(),
         },
-        Leaf::MemoryMap | Leaf::SendPath | Leaf::KingHeldUp => String::new(),
+        Leaf::MemoryMap | Leaf::SendPath => String::new(),
+        Leaf::KingHeldUp => match summaries.ames.in_socket.known().and_then(|t| t.p95_ns) {
+            Some(ns) => format!("datagrams waited {} at p95", duration(ns)),
+            None => String::new(),
+        },
         Leaf::Unexplained => {
             let sum: u64 = summaries.threads.iter().map(|t| t.unexplained_ns).sum();
             format!("{} without any reason", duration(sum))
