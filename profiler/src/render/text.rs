@@ -14,8 +14,6 @@ use crate::ship::Role;
 
 /// Most threads beside the commit workers that are shown.
 const MAX_THREADS: usize = 8;
-/// Most peer ships that are named.
-const MAX_PEERS: usize = 3;
 /// Smallest share of the stalls that is shown as somebody's.
 const MIN_PARTY: f64 = 0.01;
 /// Where the evidence of a part begins.
@@ -39,7 +37,6 @@ pub fn render(report: &Report) -> String {
     shares(&mut page, report);
     ship_or_host(&mut page, report);
     findings(&mut page, report);
-    ames(&mut page, report);
     if !report.not_the_cause.is_empty() {
         page.blank();
         page.wrapped("NOT THE CAUSE  ", &report.not_the_cause.join(" · "));
@@ -195,41 +192,32 @@ fn findings(page: &mut Page, report: &Report) {
             "  {severity}  {:<7} ",
             finding.cause.map_or("", Cause::name)
         );
-        page.hanging(&start, start.chars().count(), &finding.sentence);
+        let details = match finding.id {
+            "udp-drops" => datagrams(report),
+            _ => String::new(),
+        };
+        let separator = if details.is_empty() { "" } else { "; " };
+        let sentence = format!("{}{separator}{details}", finding.sentence);
+        page.hanging(&start, start.chars().count(), &sentence);
     }
 }
 
-/// Whom the datagrams are from and for, where something is the matter with them.
-fn ames(page: &mut Page, report: &Report) {
-    let is_ames = |cause: Option<Cause>| cause == Some(Cause::Ames);
-    if !is_ames(report.verdict.cause) && !report.findings.iter().any(|f| is_ames(f.cause)) {
-        return;
-    }
+/// What belongs to lost datagrams, in a few words: more does not fit the screen, and JSON has it all.
+fn datagrams(report: &Report) -> String {
     let mut parts = Vec::new();
-    match report.ames.peers.known() {
-        Some(peers) => {
-            let heaviest = peers.iter().take(MAX_PEERS).map(|peer| {
-                let size = bytes(peer.traffic.bytes());
-                format!("{} {size}", peer.ship)
-            });
-            let heaviest: Vec<String> = heaviest.collect();
-            let of = if peers.len() > heaviest.len() {
-                ", most with "
-            } else {
-                ": "
-            };
-            let ships = count(peers.len() as u64);
-            parts.push(format!("{ships} ships{of}{}", heaviest.join(", ")));
-        }
-        None => parts.push("ships not measured".to_owned()),
+    let asked = report.ames.asked_buffer_bytes;
+    let granted = report.udp.as_ref().and_then(|udp| udp.receive_buffer_bytes);
+    if let Some(granted) = granted.filter(|granted| *granted < asked) {
+        parts.push(format!(
+            "buffer {} of {} asked",
+            bytes(granted),
+            bytes(asked)
+        ));
     }
-    if let Some(times) = report.ames.in_socket.known()
-        && let (Some(p50), Some(p95)) = (times.p50_ns, times.p95_ns)
-    {
-        let (p50, p95) = (duration(p50), duration(p95));
-        parts.push(format!("in the socket p50 {p50}, p95 {p95}"));
+    if let Some(peers) = report.ames.peers.known() {
+        parts.push(format!("{} ships", count(peers.len() as u64)));
     }
-    page.wrapped("AMES  ", &parts.join(" · "));
+    parts.join(", ")
 }
 
 fn threads(page: &mut Page, report: &Report) {

@@ -3,8 +3,6 @@
 use super::units::{bytes, count, duration, percent};
 use super::{Finding, Severity};
 use crate::aggregate::Summaries;
-use crate::aggregate::ames::ASKED_BUFFER_BYTES;
-use crate::aggregate::udp::UdpSummary;
 use crate::attribute::Cause;
 use crate::model::{EndReason, Meta, sum};
 
@@ -79,23 +77,10 @@ fn lost_datagrams(summaries: &Summaries) -> Option<Finding> {
         severity: severity(severe),
         count: Some(dropped),
         sentence: format!(
-            "{} datagrams{share} were lost at a full receive buffer{}",
-            count(dropped),
-            buffer(udp)
+            "{} datagrams{share} were lost at a full receive buffer",
+            count(dropped)
         ),
     })
-}
-
-/// How large the buffer is, where it is not what vere asks for.
-fn buffer(udp: &UdpSummary) -> String {
-    match udp.receive_buffer_bytes {
-        Some(granted) if granted < ASKED_BUFFER_BYTES => format!(
-            " of {} (vere 3.2 and later asks for {})",
-            bytes(granted),
-            bytes(ASKED_BUFFER_BYTES)
-        ),
-        _ => String::new(),
-    }
 }
 
 /// Time in the socket from which on it is worth knowing: what a healthy ship's events may take.
