@@ -7,6 +7,7 @@
 //! `profiler/src/aggregate`. Times are nanoseconds of `CLOCK_MONOTONIC` (`bpf_ktime_get_ns`).
 #![no_std]
 
+pub mod ames;
 pub mod arch;
 pub mod block;
 pub mod cpu_clock;
@@ -15,6 +16,7 @@ pub mod loss;
 pub mod memory;
 pub mod neighbour;
 pub mod offsets;
+pub mod packet;
 pub mod record;
 pub mod sampling;
 pub mod sched;

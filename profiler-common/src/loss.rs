@@ -40,5 +40,8 @@ pub const STACK_SLOT: u32 = 15;
 /// A stack had the hash of another one of the same thread, and was not added to it.
 pub const STACK_COLLISION: u32 = 16;
 
+/// A pair of ships found no room in `AMES_PACKETS`: their datagrams are in the sums, but under no name.
+pub const AMES_SLOT: u32 = 18;
+
 /// Number of reasons.
-pub const REASONS: u32 = 18;
+pub const REASONS: u32 = 19;

@@ -70,5 +70,11 @@ shared! {
         pub sock_protocol: u32,
         /// `net.ns.inum`.
         pub net_inum: u32,
+        /// `sock.__sk_common.skc_cookie`: a number of the socket that no other has.
+        pub sock_cookie: u32,
+        /// `sock.sk_receive_queue.qlen`.
+        pub sock_queue_length: u32,
+        /// `udp_sock.reader_queue.qlen`: what the reader has taken over from the former, all at once.
+        pub udp_reader_queue_length: u32,
     }
 }

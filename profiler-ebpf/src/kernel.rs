@@ -39,6 +39,9 @@ pub static OFFSETS: Offsets = Offsets {
     sock_net: ABSENT,
     sock_protocol: ABSENT,
     net_inum: ABSENT,
+    sock_cookie: ABSENT,
+    sock_queue_length: ABSENT,
+    udp_reader_queue_length: ABSENT,
 };
 
 /// The value of a global that the loader overrides. Volatile: the compiler must not see the

@@ -9,6 +9,7 @@
 #![allow(internal_features)]
 #![feature(core_intrinsics)]
 
+mod ames;
 mod atomic;
 mod block;
 mod cpu_clock;

@@ -9,7 +9,7 @@ use profiler_common::udp::{UdpKey, UdpTotals};
 
 use crate::atomic::add;
 use crate::kernel::{load, offset, read};
-use crate::{recording, sampling, ship};
+use crate::{ames, recording, sampling, ship};
 
 /// Sums per socket. User space enters the ship's sockets; nothing else is counted.
 #[map]
@@ -36,9 +36,12 @@ fn totals(sock: *const c_void) -> Option<&'static mut UdpTotals> {
 /// per datagram also in `recvmmsg`.
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
-    transferred(&ctx, |totals, bytes| {
+    transferred(&ctx, |totals, bytes, now| {
         add(&raw mut totals.received, 1);
         add(&raw mut totals.received_bytes, bytes);
+        if recording() {
+            ames::taken(ctx.arg(0), now);
+        }
     });
     0
 }
@@ -46,7 +49,7 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
 /// `sock:sock_send_length(sk, ret, flags)`, since 6.3: a send call took `ret` bytes.
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
-    transferred(&ctx, |totals, bytes| {
+    transferred(&ctx, |totals, bytes, _| {
         add(&raw mut totals.sent, 1);
         add(&raw mut totals.sent_bytes, bytes);
     });
@@ -54,7 +57,10 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn transferred(ctx: &BtfTracePointContext, note: impl FnOnce(&mut UdpTotals, u64)) -> Option<()> {
+fn transferred(
+    ctx: &BtfTracePointContext,
+    note: impl FnOnce(&mut UdpTotals, u64, u64),
+) -> Option<()> {
     // First what one load tells: nearly all that is sent and received, by anybody, is no datagram.
     // SAFETY: a tracepoint's argument.
     if unsafe { load::<u16>(ctx.arg(0), offset!(sock_protocol)) } != PROTOCOL_UDP
@@ -67,9 +73,10 @@ fn transferred(ctx: &BtfTracePointContext, note: impl FnOnce(&mut UdpTotals, u64
     }
     let bytes: i32 = ctx.arg(1);
     // SAFETY: no arguments.
-    ship::window(unsafe { bpf_ktime_get_ns() })?;
+    let now = unsafe { bpf_ktime_get_ns() };
+    ship::window(now)?;
     if bytes >= 0 {
-        note(totals(ctx.arg(0))?, bytes as u64);
+        note(totals(ctx.arg(0))?, bytes as u64, now);
     }
     Some(())
 }
@@ -86,6 +93,9 @@ pub fn udp_fail_queue_rcv_skb(ctx: BtfTracePointContext) -> i32 {
 fn try_udp_fail_queue_rcv_skb(ctx: &BtfTracePointContext) -> Option<()> {
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
+    if recording() {
+        ames::lost(ctx.arg(1));
+    }
     ship::window(now)?;
     let totals = totals(ctx.arg(1))?;
     add(&raw mut totals.dropped, 1);

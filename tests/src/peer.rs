@@ -30,12 +30,18 @@ pub struct Peer {
 impl PeerOptions {
     /// Starts to send to `port`.
     pub fn start(&self, port: u16) -> Result<Peer> {
+        self.start_answering(port, 0)
+    }
+
+    /// The same; questions of the ship are answered after `answer_ms`.
+    pub fn start_answering(&self, port: u16, answer_ms: u64) -> Result<Peer> {
         let mut command = Command::new(workspace::ship_binary()?);
         command
             .args(["peer", "--port", &port.to_string()])
             .args(["--packets-per-second", &self.packets_per_second.to_string()])
             .args(["--bytes", &self.bytes.to_string()])
-            .args(["--seconds", &self.seconds.to_string()]);
+            .args(["--seconds", &self.seconds.to_string()])
+            .args(["--answer-ms", &answer_ms.to_string()]);
         if let Some(bursts) = self.bursts {
             command.args(["--bursts", &bursts.to_string()]);
         }

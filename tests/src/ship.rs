@@ -29,6 +29,8 @@ pub struct ShipOptions {
     pub heap_pages: Option<u64>,
     /// Computing per packet on the king, µs.
     pub king_compute_us: Option<u64>,
+    /// Mesa peeks per second to the ships that packets came from.
+    pub peeks_per_second: Option<f64>,
     /// Receive buffer asked for at the Ames socket, bytes.
     pub rcvbuf_bytes: Option<u64>,
     /// Share of events that fail once, 0 to 1.
@@ -65,6 +67,10 @@ impl ShipOptions {
             (
                 "--events-per-second",
                 self.events_per_second.map(|rate| rate.to_string()),
+            ),
+            (
+                "--peeks-per-second",
+                self.peeks_per_second.map(|rate| rate.to_string()),
             ),
             (
                 "--bail-share",

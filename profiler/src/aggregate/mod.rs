@@ -1,5 +1,6 @@
 //! From events and sums to summaries, one file per probe family.
 
+pub mod ames;
 pub mod block;
 pub mod cpu_clock;
 pub mod events;
@@ -26,6 +27,8 @@ pub struct Summaries {
     pub events: Option<events::EventsSummary>,
     /// Snapshots; nothing if they were not followed.
     pub snapshots: Option<snapshot::SnapshotSummary>,
+    /// Traffic with other ships.
+    pub ames: ames::AmesSummary,
     /// Their datagrams; nothing if no socket was watched.
     pub udp: Option<udp::UdpSummary>,
     /// Who else ran and wrote; nothing if the capture does not tell.
@@ -43,6 +46,7 @@ pub fn aggregate(capture: &Capture) -> Summaries {
         memory: memory::summarise(capture, &threads),
         snapshots: snapshot::summarise(capture, &threads),
         events: events::summarise(capture),
+        ames: ames::summarise(capture),
         udp: udp::summarise(capture),
         neighbours: neighbour::summarise(capture),
         samples: cpu_clock::samples_per_thread(&capture.events),

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
+use profiler_common::ames::{PacketKey, PacketTotals, Times};
 use profiler_common::block::{BlockKey, BlockTotals};
 use profiler_common::neighbour::{AheadKey, AheadTotals, DeviceTotals, IoKey, IoTotals};
 use profiler_common::sched::{Thread, WaitKey, Waits};
@@ -18,11 +19,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::decode::{decode, order};
 use super::validate::validate;
-use crate::model::{Capture, Event, Meta, NeighbourTotals, Symbols, Totals};
+use crate::model::{AmesTotals, Capture, Event, Meta, NeighbourTotals, Symbols, Totals};
 
 const MAGIC: &[u8; 8] = b"profile\0";
 /// Version of the format. Raised by every change that an older reader would misread.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 /// Longest section that is read, so that a damaged length cannot exhaust memory.
 const MAX_SECTION_BYTES: u64 = 1 << 31;
 
@@ -32,6 +33,8 @@ const THREADS: &str = "threads";
 const WAITS: &str = "waits";
 const BLOCK: &str = "block";
 const UDP: &str = "udp";
+const AMES: &str = "ames";
+const AMES_TIMES: &str = "amestime";
 const SNAPSHOT: &str = "snapshot";
 const AHEAD: &str = "ahead";
 const DEVICES: &str = "devices";
@@ -39,8 +42,9 @@ const IO: &str = "io";
 const SYMBOLS: &str = "symbols";
 const END: &str = "end";
 /// All that are read.
-const SECTIONS: [&str; 11] = [
-    META, RECORDS, THREADS, WAITS, BLOCK, UDP, SNAPSHOT, AHEAD, DEVICES, IO, SYMBOLS,
+const SECTIONS: [&str; 13] = [
+    META, RECORDS, THREADS, WAITS, BLOCK, UDP, AMES, AMES_TIMES, SNAPSHOT, AHEAD, DEVICES, IO,
+    SYMBOLS,
 ];
 
 /// Why a file is no capture that can be read.
@@ -151,6 +155,8 @@ pub fn write(
     section(to, WAITS, &pairs(&totals.waits))?;
     section(to, BLOCK, &pairs(&totals.block))?;
     section(to, UDP, &pairs(&totals.udp))?;
+    section(to, AMES, &pairs(&totals.ames.packets))?;
+    section(to, AMES_TIMES, &pairs(&totals.ames.times))?;
     section(to, SNAPSHOT, &pairs(&totals.snapshots))?;
     section(to, AHEAD, &pairs(&totals.neighbours.ahead))?;
     section(to, DEVICES, &pairs(&totals.neighbours.devices))?;
@@ -198,6 +204,10 @@ pub fn read(from: &mut impl Read) -> Result<Capture, FileError> {
             waits: from_pairs::<WaitKey, Waits>(WAITS, bytes(WAITS)?)?,
             block: from_pairs::<BlockKey, BlockTotals>(BLOCK, bytes(BLOCK)?)?,
             udp: from_pairs::<UdpKey, UdpTotals>(UDP, bytes(UDP)?)?,
+            ames: AmesTotals {
+                packets: from_pairs::<PacketKey, PacketTotals>(AMES, bytes(AMES)?)?,
+                times: from_pairs::<u32, Times>(AMES_TIMES, bytes(AMES_TIMES)?)?,
+            },
             snapshots: from_pairs::<u32, SnapshotTotals>(SNAPSHOT, bytes(SNAPSHOT)?)?,
             neighbours: NeighbourTotals {
                 ahead: from_pairs::<AheadKey, AheadTotals>(AHEAD, bytes(AHEAD)?)?,

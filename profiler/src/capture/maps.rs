@@ -166,6 +166,7 @@ impl Probes {
             block: entries(&self.ebpf, "BLOCK_TOTALS")?,
             udp: entries(&self.ebpf, "UDP_SOCKETS")?,
             snapshots: entries(&self.ebpf, "SNAPSHOTS")?,
+            ames: self.ames_totals()?,
             neighbours: NeighbourTotals {
                 ahead: entries(&self.ebpf, "NEIGHBOUR_AHEAD")?,
                 devices: entries(&self.ebpf, "NEIGHBOUR_DEVICES")?,
@@ -208,6 +209,21 @@ impl Probes {
                 Ok(per_cpu.iter().sum())
             })
             .collect()
+    }
+
+    pub(super) fn map<'a, M>(&'a self, name: &'static str) -> Result<M, ProbeError>
+    where
+        M: TryFrom<&'a Map, Error = MapError>,
+    {
+        let map = self.ebpf.map(name);
+        M::try_from(map.ok_or_else(|| map_error(name, "missing"))?).map_err(|e| map_error(name, e))
+    }
+
+    pub(super) fn entries<K: Pod, V: Pod>(
+        &self,
+        name: &'static str,
+    ) -> Result<Vec<(K, V)>, ProbeError> {
+        entries(&self.ebpf, name)
     }
 
     pub(super) fn map_mut<'a, M>(&'a mut self, name: &'static str) -> Result<M, ProbeError>

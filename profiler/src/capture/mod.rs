@@ -1,5 +1,6 @@
 //! Taking a capture: attach the programs, drain their records, keep them in a file.
 
+mod ames;
 pub mod btf;
 pub mod decode;
 pub mod file;

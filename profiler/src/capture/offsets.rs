@@ -75,5 +75,8 @@ pub fn resolve(btf: &Btf) -> Result<Offsets, MissingField> {
         sock_net: need("sock", "__sk_common.skc_net.net")?,
         sock_protocol: need("sock", "sk_protocol")?,
         net_inum: need("net", "ns.inum")?,
+        sock_cookie: may("sock", "__sk_common.skc_cookie"),
+        sock_queue_length: may("sock", "sk_receive_queue.qlen"),
+        udp_reader_queue_length: may("udp_sock", "reader_queue.qlen"),
     })
 }

@@ -13,6 +13,7 @@ use profiler_common::memory::Functions;
 use profiler_common::offsets::Offsets;
 use thiserror::Error;
 
+use super::ames;
 use super::btf::{Btf, BtfError};
 use super::maps::map_error;
 use super::offsets::{self, MissingField};
@@ -148,7 +149,7 @@ impl Probes {
         Ok(probes)
     }
 
-    fn note(&mut self, name: &str, without: &str, error: Option<String>) {
+    pub(super) fn note(&mut self, name: &str, without: &str, error: Option<String>) {
         self.statuses.push(ProbeStatus {
             name: name.to_owned(),
             error,
@@ -292,6 +293,10 @@ fn load(
     if options.recording {
         let (map, entries) = sampling::UNUSED;
         loader.map_max_entries(map, entries);
+    } else {
+        for (map, entries) in ames::UNUSED {
+            loader.map_max_entries(map, entries);
+        }
     }
     loader.load(OBJECT).map_err(|error| {
         let reason = chain(&error);
@@ -307,7 +312,7 @@ fn load(
 }
 
 /// An error with all its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

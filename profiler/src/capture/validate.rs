@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use profiler_common::ames::{FLAGS, TIMES};
+use profiler_common::packet::KINDS;
+
 use super::file::FileError;
-use crate::model::{Capture, Event, Meta, NeighbourTotals, Totals, sum};
+use crate::model::{AmesTotals, Capture, Event, Meta, NeighbourTotals, Totals, packet_order, sum};
 
 /// Longest window: well above the longest that can be asked for (an hour).
 const MAX_WINDOW_NS: u64 = 1 << 43;
@@ -114,7 +117,31 @@ fn totals(totals: &Totals, window_ns: u64) -> Result<(), FileError> {
         ascending(totals.snapshots.iter().map(|(tgid, _)| *tgid)),
     )?;
     ranges(totals)?;
+    ames(&totals.ames)?;
     neighbours(&totals.neighbours)
+}
+
+fn ames(totals: &AmesTotals) -> Result<(), FileError> {
+    let sums = |values: &[u64]| values.iter().all(|value| *value <= MAX_SUM);
+    let packets = &totals.packets;
+    require(
+        "ames",
+        packets.len() <= MAX_ENTRIES
+            && ascending(packets.iter().map(|(key, _)| packet_order(key)))
+            && packets.iter().all(|(key, p)| {
+                key.kind < KINDS
+                    && key.flags & !FLAGS == 0
+                    && sums(&[p.packets, p.bytes, p.answers, p.answer_ns])
+            }),
+    )?;
+    let times = &totals.times;
+    require(
+        "amestime",
+        ascending(times.iter().map(|(index, _)| *index))
+            && times.iter().all(|(index, t)| {
+                *index < TIMES && sums(&[t.count, t.total_ns, t.max_ns, t.unknown])
+            }),
+    )
 }
 
 fn neighbours(totals: &NeighbourTotals) -> Result<(), FileError> {

@@ -53,7 +53,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         let limit = super::io_limit::words(limit);
         return without(
             Answer::CannotTell,
-            format!("the group's limit hides how quick the disk is: {limit}"),
+            format!("behind the group's limit: {limit}"),
         );
     }
     let waits = sync_waits(situation);

@@ -95,22 +95,23 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         .join(" ");
     let renice =
         |value: i64| format!("for t in {tids}; do renice -n {value} -p \"${{t##*/}}\"; done");
-    let mut reason = format!(
+    let reason = format!(
         "{} in the run queue, {} of it behind other processes, first {}",
         spent(run_queue_ns, situation.attribution),
         percent(ratio(others_ns, run_queue_ns)),
         first.short()
     );
-    if meta
+    let autogroup = meta
         .host
         .kernel
         .sysctls
-        .get("kernel.sched_autogroup_enabled")
-        .and_then(|r| r.known())
-        .is_some_and(|v| v == "1")
-    {
-        reason.push_str("; with autogroups on, nice acts only within one session");
-    }
+        .get("kernel.sched_autogroup_enabled");
+    let autogroup = autogroup.and_then(|r| r.known()).is_some_and(|v| v == "1");
+    let only = if autogroup {
+        " (autogroups: within a session only)"
+    } else {
+        ""
+    };
     Assessment {
         // In another control group or session nice may not reach the competitor at all.
         answer: Answer::WouldHelp(Gain::StalledTime {
@@ -122,7 +123,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         reason,
         apply: vec![
             renice(PROPOSED),
-            "for good, in the ship's unit: [Service] Nice=-10".to_owned(),
+            format!("for good, in the ship's unit: [Service] Nice=-10{only}"),
         ],
         undo: vec![renice(nice.unwrap_or(0))],
         restart: None,

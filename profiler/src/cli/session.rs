@@ -14,15 +14,17 @@ use crate::capture::file::Recording;
 use crate::capture::privileges;
 use crate::capture::probes::{ProbeError, ProbeOptions, Probes};
 use crate::capture::symbols::Executables;
+use crate::host::cgroup::unified_group;
 use crate::host::counters::{counters, now_ktime_ns};
 use crate::host::memory::{self, Mappings, RangeUse};
 use crate::host::neighbours::{self, NeighbourFacts, OtherShip};
+use crate::host::net::socket_cookies;
 use crate::host::process::Process;
 use crate::host::{Reading, Roots, host_facts};
 use crate::model::{
     Clocks, EndReason, Losses, Meta, NS_PER_S, OwnUse, ProgramCost, Symbols, ThreadState, Totals,
 };
-use crate::ship::{self, MarsConfig, Ship, loom};
+use crate::ship::{self, KingCounters, MarsConfig, Ship, loom};
 
 /// How often the ring buffer is emptied. It never wakes us: that would cost a context switch a
 /// record.
@@ -186,6 +188,8 @@ pub fn run(
         .flat_map(|&tgid| thread_ids(roots, tgid))
         .collect();
     probes.watch_faults(&tids);
+    watch_packets(&mut probes, roots, &ship)?;
+    let king_counters = KingCounters::open(roots, &ship);
     // Without it the report says that its own cost was not measured.
     let run_time_counting = aya::sys::enable_stats(aya::sys::Stats::RunTime).ok();
     privileges::give_up(sudo_caller)?;
@@ -201,6 +205,7 @@ pub fn run(
         probes,
         executables,
         other_ships,
+        king_counters,
         mappings_start: BTreeMap::new(),
         interrupt,
         terminate,
@@ -227,6 +232,15 @@ pub fn watch(probes: &mut Probes, ship: &Ship, number: u32) -> Result<(), ProbeE
     Ok(())
 }
 
+/// Watches the datagrams of the king's sockets by the ships that they name.
+fn watch_packets(probes: &mut Probes, roots: &Roots, ship: &Ship) -> Result<(), ProbeError> {
+    let king = Process::new(roots, ship.king.tgid);
+    let sockets = socket_cookies(&king).map_err(|error| error.to_string());
+    let group = unified_group(roots, &king);
+    let group = group.as_deref().map_err(String::clone);
+    probes.watch_packets(sockets, group)
+}
+
 struct Session<'a> {
     roots: &'a Roots,
     ship: Ship,
@@ -234,6 +248,7 @@ struct Session<'a> {
     probes: Probes,
     executables: Executables,
     other_ships: Reading<Vec<OtherShip>>,
+    king_counters: KingCounters,
     mappings_start: BTreeMap<u32, Mappings>,
     interrupt: Signal,
     terminate: Signal,
@@ -251,6 +266,7 @@ impl Session<'_> {
         for device in host.storage.backing.devices().iter().take(MAX_DEVICES) {
             self.probes.watch_device(device.major, device.minor)?;
         }
+        let king_counters_start = self.king_counters.read();
         let start_ktime_ns = now_ktime_ns() + LEAD.as_nanos() as u64;
         self.probes.set_window(start_ktime_ns, u64::MAX)?;
         until(start_ktime_ns).await;
@@ -271,6 +287,7 @@ impl Session<'_> {
         until(end_ktime_ns).await;
         let counters_end = counters(self.roots, &targets);
         let loom_end = loom::answer(self.roots, &self.ship);
+        let king_counters_end = self.king_counters.read();
         tokio::time::sleep(SETTLE).await;
         self.probes.drain(|record| recording.push(record));
         let totals = self.probes.totals()?;
@@ -310,6 +327,8 @@ impl Session<'_> {
             loom_end,
             mappings,
             loom_use: loom_use(self.roots, &self.ship),
+            king_counters_start,
+            king_counters_end,
             neighbours: Reading::Known(neighbours),
             losses,
             program_costs,

@@ -4,7 +4,7 @@
 mod hierarchy;
 mod limits;
 
-pub use hierarchy::{Hierarchy, Version, hierarchies};
+pub use hierarchy::{Hierarchy, Version, hierarchies, unified_group};
 pub use limits::{
     CgroupFacts, CpuLimit, GroupMemory, IoLimit, MemoryLimit, Throttling, cgroup_facts,
     group_memory, throttling,

@@ -1,10 +1,11 @@
 //! UDP as a process' network namespace shows it: sockets with their drops, and protocol totals.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use rustix::fs::fstat;
 use rustix::io::Errno;
-use rustix::net::sockopt::{socket_recv_buffer_size, socket_send_buffer_size};
+use rustix::net::sockopt::{socket_cookie, socket_recv_buffer_size, socket_send_buffer_size};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +78,28 @@ pub fn udp_sockets(process: &Process) -> Result<Vec<UdpSocket>, ReadError> {
 /// Buffer sizes of the UDP sockets of `process`, asked of the sockets themselves through a
 /// duplicate (`pidfd_getfd`, Linux 5.6): the process is neither stopped nor attached to.
 pub fn socket_buffers(process: &Process) -> Result<Vec<SocketBuffers>, ReadError> {
+    ask_sockets(process, |local_port, socket| {
+        Ok(SocketBuffers {
+            local_port,
+            receive_buffer_bytes: socket_recv_buffer_size(socket)? as u64,
+            send_buffer_bytes: socket_send_buffer_size(socket)? as u64,
+        })
+    })
+}
+
+/// The UDP sockets of `process` by local port, each with the number by which the kernel tells it from all
+/// others (`SO_COOKIE`, Linux 4.12).
+pub fn socket_cookies(process: &Process) -> Result<Vec<(u16, u64)>, ReadError> {
+    ask_sockets(process, |local_port, socket| {
+        Ok((local_port, socket_cookie(socket)?))
+    })
+}
+
+/// What each UDP socket of `process` says to a question.
+fn ask_sockets<T>(
+    process: &Process,
+    question: impl Fn(u16, BorrowedFd<'_>) -> Result<T, Errno>,
+) -> Result<Vec<T>, ReadError> {
     let directory = process.path("fd");
     let failed = |error: Errno| ReadError::io(&directory, error.into());
     let sockets = udp_sockets(process)?;
@@ -95,11 +118,7 @@ pub fn socket_buffers(process: &Process) -> Result<Vec<SocketBuffers>, ReadError
         if fstat(&own).map_err(failed)?.st_ino != socket.inode {
             continue;
         }
-        found.push(SocketBuffers {
-            local_port: socket.local_port,
-            receive_buffer_bytes: socket_recv_buffer_size(&own).map_err(failed)? as u64,
-            send_buffer_bytes: socket_send_buffer_size(&own).map_err(failed)? as u64,
-        });
+        found.push(question(socket.local_port, own.as_fd()).map_err(failed)?);
     }
     Ok(found)
 }

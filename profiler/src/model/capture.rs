@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use profiler_common::ames::{PacketKey, PacketTotals, Times};
 use profiler_common::block::{BlockKey, BlockTotals};
 use profiler_common::loss;
 use profiler_common::neighbour::{AheadKey, AheadTotals, DeviceTotals, IoKey, IoTotals};
@@ -76,6 +77,12 @@ pub struct Meta {
     pub mappings: BTreeMap<u32, Mappings>,
     /// What part of the loom was in memory when the window closed.
     pub loom_use: Reading<RangeUse>,
+    /// What the king itself counted of its datagrams before the window opened, by vere's names.
+    #[serde(default = "king_not_asked")]
+    pub king_counters_start: Reading<BTreeMap<String, u64>>,
+    /// The same after it closed.
+    #[serde(default = "king_not_asked")]
+    pub king_counters_end: Reading<BTreeMap<String, u64>>,
     /// Who the neighbours are that used CPU and disk beside the ship.
     #[serde(default = "NeighbourFacts::not_kept")]
     pub neighbours: Reading<NeighbourFacts>,
@@ -93,6 +100,11 @@ pub struct Meta {
     pub record_bytes: u64,
     /// Number of records drained.
     pub records: u64,
+}
+
+/// Counters of a king that was not asked for them.
+pub fn king_not_asked() -> Reading<BTreeMap<String, u64>> {
+    Reading::unknown("the king was not asked")
 }
 
 impl Meta {
@@ -227,8 +239,29 @@ pub struct Totals {
     pub udp: Vec<(UdpKey, UdpTotals)>,
     /// Snapshots by process.
     pub snapshots: Vec<(u32, SnapshotTotals)>,
+    /// Datagrams by whom they are from and for; empty in a sampler's window.
+    pub ames: AmesTotals,
     /// What neighbours did; empty in a sampler's window.
     pub neighbours: NeighbourTotals,
+}
+
+/// Datagrams by whom they are from and for, and times around them.
+#[derive(Debug, Default, Clone)]
+pub struct AmesTotals {
+    /// Datagrams, in the order of [`packet_order`].
+    pub packets: Vec<(PacketKey, PacketTotals)>,
+    /// Times, by `profiler_common::ames::TIME_…`; empty if none was measured.
+    pub times: Vec<(u32, Times)>,
+}
+
+/// What datagrams are ordered by: the numbers of both ships, then all the rest.
+pub fn packet_order(key: &PacketKey) -> impl Ord + use<> {
+    let number = |[low, high]: [u64; 2]| u128::from(high) << 64 | u128::from(low);
+    (
+        (number(key.sender), number(key.receiver)),
+        (key.kind, key.flags),
+        (key.remote_address, key.remote_port),
+    )
 }
 
 impl NeighbourTotals {

@@ -13,8 +13,8 @@ mod window;
 mod window_sum;
 
 pub use capture::{
-    Capture, Clocks, EndReason, Losses, Meta, NeighbourTotals, OwnUse, ProbeStatus, ProgramCost,
-    ThreadState, Totals,
+    AmesTotals, Capture, Clocks, EndReason, Losses, Meta, NeighbourTotals, OwnUse, ProbeStatus,
+    ProgramCost, ThreadState, Totals, king_not_asked, packet_order,
 };
 pub use event::{
     BioDoneEvent, BioEvent, Call, Event, FaultEvent, SampleEvent, SampledStack, SnapshotEvent,

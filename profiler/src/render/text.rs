@@ -185,20 +185,18 @@ fn ship_or_host(page: &mut Page, report: &Report) {
 }
 
 fn findings(page: &mut Page, report: &Report) {
-    if report.findings.is_empty() {
+    // The verdict says the severe ones.
+    let findings = report.findings.iter();
+    let mut findings = findings
+        .filter(|finding| finding.severity == Severity::Notice)
+        .peekable();
+    if findings.peek().is_none() {
         return;
     }
     page.blank();
     page.line("FINDINGS");
-    for finding in &report.findings {
-        let severity = match finding.severity {
-            Severity::Severe => "severe",
-            Severity::Notice => "notice",
-        };
-        let start = format!(
-            "  {severity}  {:<7} ",
-            finding.cause.map_or("", Cause::name)
-        );
+    for finding in findings {
+        let start = format!("  {:<7} ", finding.cause.map_or("", Cause::name));
         page.hanging(&start, start.chars().count(), &finding.sentence);
     }
 }

@@ -101,6 +101,7 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
         memory: summaries.memory.clone(),
         snapshots: summaries.snapshots.clone(),
         page_in_rule: attribution.page_ins,
+        ames: summaries.ames.clone(),
         udp: summaries.udp.clone(),
         checks: checks(capture, summaries, attribution),
         own_cost: own_cost(meta),
@@ -345,7 +346,7 @@ fn own_cost(meta: &Meta) -> OwnCost {
 }
 
 fn losses(losses: &Losses) -> Vec<Loss> {
-    const REASONS: [(u32, &str); 18] = [
+    const REASONS: [(u32, &str); 19] = [
         (
             loss::WAIT_RECORD,
             "long waits that are summed, but have no stack (ring buffer full)",
@@ -389,6 +390,10 @@ fn losses(losses: &Losses) -> Vec<Loss> {
         (
             loss::NEIGHBOUR_SLOT,
             "neighbours, or block I/O of theirs, not told apart (map full)",
+        ),
+        (
+            loss::AMES_SLOT,
+            "datagrams that are under no ship's name (map full)",
         ),
         (loss::USER_STACK, "user stacks that could not be read"),
     ];

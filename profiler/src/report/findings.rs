@@ -1,9 +1,10 @@
 //! What takes no time of its own, and how bad it is.
 
 use super::mars_spans::{self, SpanLine};
-use super::units::{bytes, count, percent};
+use super::units::{bytes, count, duration, percent};
 use super::{Finding, Severity};
 use crate::aggregate::Summaries;
+use crate::aggregate::ames::ASKED_BUFFER_BYTES;
 use crate::aggregate::events::SpanKind;
 use crate::attribute::{Cause, LONG_WAIT_NS, Leaf};
 use crate::model::{EndReason, Meta, sum};
@@ -24,6 +25,8 @@ pub fn findings(meta: &Meta, summaries: &Summaries) -> Vec<Finding> {
         lifecycle(meta),
         restarted(meta),
         lost_datagrams(summaries),
+        waiting_datagrams(summaries),
+        dropped_by_the_king(summaries),
         full_disk(meta),
         io_errors(summaries),
         many_mappings(summaries),
@@ -74,13 +77,56 @@ fn lost_datagrams(summaries: &Summaries) -> Option<Finding> {
     let share = ratio.map_or(String::new(), |ratio| {
         format!(", {} of those that arrived,", percent(ratio))
     });
+    let granted = udp.receive_buffer_bytes;
+    let granted = granted.filter(|granted| *granted < ASKED_BUFFER_BYTES);
+    let buffer = granted.map_or(String::new(), |granted| {
+        format!(
+            " of {} ({} asked)",
+            bytes(granted),
+            bytes(ASKED_BUFFER_BYTES)
+        )
+    });
     Some(Finding {
         id: "udp-drops",
         cause: Some(Cause::Ames),
         severity: severity(severe),
         count: Some(dropped),
         sentence: format!(
-            "{} datagrams{share} were lost at a full receive buffer",
+            "{} datagrams{share} were lost at a full receive buffer{buffer}",
+            count(dropped)
+        ),
+    })
+}
+
+/// Time in the socket from which on it is worth knowing: what a healthy ship's events may take.
+const LONG_IN_SOCKET_NS: u64 = crate::attribute::LONG_WAIT_NS;
+
+fn waiting_datagrams(summaries: &Summaries) -> Option<Finding> {
+    let times = summaries.ames.in_socket.known()?;
+    let p95_ns = times.p95_ns.filter(|ns| *ns >= LONG_IN_SOCKET_NS)?;
+    Some(Finding {
+        id: "udp-wait",
+        cause: Some(Cause::Ames),
+        severity: Severity::Notice,
+        count: Some(times.count),
+        sentence: format!(
+            "datagrams stood in the socket for {} at p95 ({} at most) before the king took them",
+            duration(p95_ns),
+            duration(times.max_ns)
+        ),
+    })
+}
+
+fn dropped_by_the_king(summaries: &Summaries) -> Option<Finding> {
+    let dropped = *summaries.ames.king.known()?.get("dropped")?;
+    (dropped > 0).then(|| Finding {
+        id: "king-drops",
+        cause: Some(Cause::Ames),
+        // A consequence: mars was not quick enough, and the shares say why.
+        severity: Severity::Notice,
+        count: Some(dropped),
+        sentence: format!(
+            "the king dropped {} packets from its own queue of 30, because mars was behind",
             count(dropped)
         ),
     })

@@ -22,6 +22,7 @@ pub use mars_spans::{MarsSpans, SpanEntry, SpanLine};
 
 use serde::Serialize;
 
+use crate::aggregate::ames::AmesSummary;
 use crate::aggregate::memory::MemorySummary;
 use crate::aggregate::snapshot::SnapshotSummary;
 use crate::aggregate::udp::UdpSummary;
@@ -83,6 +84,8 @@ pub struct Report {
     /// The rule by which page-ins were charged to disk or memory, and what of the kernel's numbers it
     /// saw.
     pub page_in_rule: PageInRule,
+    /// Traffic with other ships.
+    pub ames: AmesSummary,
     /// Datagrams.
     pub udp: Option<UdpSummary>,
     /// Our sums beside the kernel's own.

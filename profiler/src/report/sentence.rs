@@ -23,19 +23,19 @@ use crate::ship::Role;
 pub fn basis(attribution: &Attribution, summaries: &Summaries) -> String {
     match &attribution.events {
         Some(events) => format!(
-            "time of {} events from arrival to release, waiting for others' work included",
+            "time of {} events, waiting for others included",
             count(events.count())
         ),
         None => {
             let why = match &summaries.events {
                 Some(events) => format!(
-                    "{} of {} events could be followed, too few",
+                    "{} of {} events followed",
                     count(events.spans.len() as u64),
                     count(events.spans.len() as u64 + events.unmatched)
                 ),
                 None => "events could not be followed".to_owned(),
             };
-            format!("time in which king, mars and commit worker did not idle ({why})")
+            format!("time in which king, mars, commit worker did not idle ({why})")
         }
     }
 }
@@ -377,9 +377,14 @@ pub fn evidence(leaf: Leaf, facts: &Evidence<'_>) -> String {
             None => String::new(),
         },
         Leaf::Collection => upkeep(summaries).unwrap_or_default(),
-        Leaf::KingHeldUp => mars_spans::line(summaries, SpanKind::KingBusy)
-            .map(|waits| mars_spans::words(&waits))
-            .unwrap_or_default(),
+        Leaf::KingHeldUp => {
+            let waits = mars_spans::line(summaries, SpanKind::KingBusy)
+                .map(|waits| mars_spans::words(&waits));
+            let in_socket = summaries.ames.in_socket.known().and_then(|t| t.p95_ns);
+            let in_socket = in_socket.map(|ns| format!("datagrams waited {} at p95", duration(ns)));
+            let both: Vec<String> = waits.into_iter().chain(in_socket).collect();
+            both.join("; ")
+        }
         Leaf::MemoryMap | Leaf::SendPath => String::new(),
         Leaf::Unexplained => {
             let sum: u64 = summaries.threads.iter().map(|t| t.unexplained_ns).sum();

@@ -5,6 +5,7 @@
 //! A pier is another user's, and what listens in it may be anything: the socket must be one, in the
 //! pier itself, and held by the king; answers are bounded in size and time.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -58,13 +59,16 @@ pub enum Answer {
 }
 
 /// What `%peel /info` says; `None` is what this version does not say.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KingInfo {
     /// The last event that came back from mars.
     pub event_number: Option<u64>,
     /// Requests that were sent to mars and are not answered: vere keeps at most 10
     /// (`pkg/vere/pier.c`).
     pub queue: Option<u64>,
+    /// Everything that the drivers of Ames count, by vere's names (`pkg/vere/io/ames.c`,
+    /// `_ames_io_info`); empty if it is not said.
+    pub ames: BTreeMap<String, u64>,
 }
 
 /// Why the control socket gave no answer.
@@ -352,6 +356,7 @@ pub fn decode(question: Question, data: &Noun) -> Result<Answer, ConnError> {
             Ok(Answer::Info(KingInfo {
                 event_number: value_at(mass, &["lord", "event"]),
                 queue: value_at(mass, &["lord", "queue"]),
+                ames: ames_values(mass).unwrap_or_default(),
             }))
         }
         // `[%peek ~]` or `[%peek ~ %omen path mark noun]`.
@@ -360,6 +365,33 @@ pub fn decode(question: Question, data: &Noun) -> Result<Answer, ConnError> {
             _ => Err(shape("%peek is not answered by %peek")),
         },
     }
+}
+
+/// Most counters of one driver that are kept: vere 4.6 has 19.
+const MAX_COUNTERS: usize = 64;
+
+/// All numbers of all parts `ames` of `work/auto`. Mesa's has the same name, and is empty up to 4.6.
+fn ames_values(mass: &Noun) -> Option<BTreeMap<String, u64>> {
+    let parts = |noun: &Noun| -> Option<Vec<Noun>> {
+        let [_, is_value, parts] = noun.as_tuple::<3>()?;
+        let is_group = is_value.as_u64() == Some(1);
+        let parts = is_group.then(|| parts.as_list())??;
+        Some(parts.into_iter().cloned().collect())
+    };
+    let named = |parts: Vec<Noun>, name: &str| -> Vec<Noun> {
+        let is = |part: &Noun| part.as_cell().is_some_and(|(own, _)| own.is_cord(name));
+        parts.into_iter().filter(is).collect()
+    };
+    let work = named(parts(mass)?, "work").into_iter().next()?;
+    let auto = named(parts(&work)?, "auto").into_iter().next()?;
+    let drivers = named(parts(&auto)?, "ames");
+    let counters = drivers.iter().filter_map(parts).flatten();
+    let values = counters.take(MAX_COUNTERS).filter_map(|part| {
+        let [name, is_value, value] = part.as_tuple::<3>()?;
+        let name = name.as_atom().and_then(noun::Atom::to_text)?;
+        (is_value.as_u64() == Some(0)).then(|| Some((name, value.as_u64()?)))?
+    });
+    Some(values.collect())
 }
 
 /// A number in a mass: `[name %| parts]` or `[name %& value]`. `path` begins below the outermost.

@@ -61,6 +61,10 @@ pub struct KingOptions {
     #[arg(long, value_name = "MICROSECONDS", default_value_t = 0)]
     pub king_compute_us: u64,
 
+    /// Mesa peeks per second, to the ships that packets came from, in turn
+    #[arg(long, value_name = "F", default_value_t = 0.0)]
+    pub peeks_per_second: f64,
+
     /// Receive buffer asked for the Ames socket, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 2 << 20)]
     pub rcvbuf: u32,
@@ -131,6 +135,10 @@ pub struct PeerOptions {
     /// Run time in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub seconds: u64,
+
+    /// Time after which a peek is answered, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub answer_ms: u64,
 
     /// Packets sent back to back; the rate stays the same
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]

@@ -20,6 +20,7 @@ fn checksum(bytes: &[u8]) -> u32 {
 /// Mesa's kinds of packets.
 mod mesa {
     pub const PAGE: u32 = 1;
+    pub const PEEK: u32 = 2;
     pub const POKE: u32 = 3;
 }
 
@@ -30,6 +31,8 @@ pub enum Kind {
     Ames,
     /// A Mesa poke.
     MesaPoke,
+    /// A Mesa peek, which is answered without an event.
+    MesaPeek,
     /// An acknowledgement in either protocol, which asks for nothing.
     Acknowledgement,
 }
@@ -93,6 +96,38 @@ pub fn mesa_poke(sender: Ship, receiver: Ship, sequence: u64, bytes: usize) -> V
     mesa_packet(mesa::POKE, &rest)
 }
 
+/// A Mesa peek of something that `publisher` has.
+pub fn mesa_peek(publisher: Ship, sequence: u64) -> Vec<u8> {
+    let mut rest = Vec::new();
+    push_name(&mut rest, publisher, &format!("g/x/{sequence}/groups//1"));
+    mesa_packet(mesa::PEEK, &rest)
+}
+
+/// Who a packet says it is from; nobody in a Mesa peek or page.
+pub fn sender(packet: &[u8]) -> Option<Ship> {
+    let ship = |bytes: &[u8]| noun::Atom::from_bytes(bytes).as_u128().map(Ship);
+    match classify(packet)? {
+        Kind::Ames => {
+            let header = u32::from_le_bytes(*packet.first_chunk()?);
+            ship(packet.get(5..5 + (2_usize << (header >> 7 & 0b11)))?)
+        }
+        Kind::MesaPoke => {
+            let second = packet.get(8 + first_name(packet)?.len()..)?;
+            ship(second.get(1..1 + (2_usize << (second.first()? & 0b11)))?)
+        }
+        Kind::MesaPeek | Kind::Acknowledgement => None,
+    }
+}
+
+/// The first name of a Mesa packet as [`push_name`] writes it.
+fn first_name(packet: &[u8]) -> Option<&[u8]> {
+    let rest = packet.get(8..)?;
+    let ship = 2_usize << (rest.first()? & 0b11);
+    let path_at = 1 + ship + 2;
+    let path = u16::from_le_bytes(*rest.get(path_at..)?.first_chunk()?);
+    rest.get(..path_at + 2 + usize::from(path))
+}
+
 fn mesa_packet(kind: u32, rest: &[u8]) -> Vec<u8> {
     let header = MESA_PROTOCOL << 4 | kind << 7 | checksum(rest) << 12;
     [&header.to_le_bytes()[..], &MESA_COOKIE, rest].concat()
@@ -139,6 +174,7 @@ pub fn classify(packet: &[u8]) -> Option<Kind> {
         return match header >> 7 & 0b11 {
             mesa::PAGE => Some(Kind::Acknowledgement),
             mesa::POKE => Some(Kind::MesaPoke),
+            mesa::PEEK => Some(Kind::MesaPeek),
             _ => None,
         };
     }
@@ -170,16 +206,15 @@ pub fn acknowledge(packet: &[u8]) -> Option<Vec<u8>> {
                 &body(AMES_ACK, u64::from(checksum(packet)), 40),
             ))
         }
-        Kind::MesaPoke => {
-            // The page is for the first name of the poke, the path of its acknowledgement.
-            let rest = packet.get(8..)?;
-            let ship = 2_usize << (rest.first()? & 0b11);
-            let path_at = 1 + ship + 2;
-            let path = u16::from_le_bytes(*rest.get(path_at..)?.first_chunk()?);
-            let name = rest.get(..path_at + 2 + usize::from(path))?;
+        Kind::MesaPoke | Kind::MesaPeek => {
+            // The page is for the first name: of a poke, the path of its acknowledgement.
             Some(mesa_packet(
                 mesa::PAGE,
-                &[name, &body(0x01, u64::from(checksum(packet)), 40)].concat(),
+                &[
+                    first_name(packet)?,
+                    &body(0x01, u64::from(checksum(packet)), 40),
+                ]
+                .concat(),
             ))
         }
     }
@@ -200,12 +235,22 @@ mod tests {
                     (mesa_poke(sender, receiver, 7, 1000), Kind::MesaPoke),
                 ] {
                     assert_eq!(classify(&packet), Some(kind));
+                    assert_eq!(super::sender(&packet), Some(sender));
                     let ack = acknowledge(&packet).expect("an acknowledgement");
                     assert_eq!(classify(&ack), Some(Kind::Acknowledgement));
                     assert_eq!(acknowledge(&ack), None);
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_peek_is_answered_by_a_page() {
+        let peek = mesa_peek(Ship(256), 5);
+        assert_eq!(classify(&peek), Some(Kind::MesaPeek));
+        let page = acknowledge(&peek).expect("a page");
+        assert_eq!(classify(&page), Some(Kind::Acknowledgement));
+        assert_eq!(super::sender(&peek), None);
     }
 
     #[test]

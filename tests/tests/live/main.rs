@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod accuracy;
+mod ames;
 mod captures;
 mod container;
 mod errors;

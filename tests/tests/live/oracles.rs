@@ -298,7 +298,19 @@ fn stolen_ns(cpu: usize) -> u64 {
 }
 
 /// `drops` of the socket at a local port (`/proc/net/udp`, the last column).
-fn drops(port: u16) -> u64 {
+pub fn drops(port: u16) -> u64 {
+    socket_row(port).last().unwrap().parse().unwrap()
+}
+
+/// Memory of what waits to be received at a local port.
+pub fn queued_bytes(port: u16) -> u64 {
+    let row = socket_row(port);
+    let (_, receiving) = row[4].split_once(':').unwrap();
+    u64::from_str_radix(receiving, 16).unwrap()
+}
+
+/// The row of the socket at a local port.
+fn socket_row(port: u16) -> Vec<String> {
     let text = fs::read_to_string("/proc/net/udp").unwrap();
     let at_port = format!(":{port:04X}");
     let mut sockets = text.lines().map(|line| line.split_whitespace());
@@ -306,5 +318,5 @@ fn drops(port: u16) -> u64 {
         let local = fields.clone().nth(1);
         local.is_some_and(|local| local.ends_with(&at_port))
     });
-    socket.unwrap().last().unwrap().parse().unwrap()
+    socket.unwrap().map(str::to_owned).collect()
 }

@@ -12,7 +12,7 @@ use crate::host::process::Process;
 use crate::host::{Reading, Roots, host_facts};
 use crate::model::{
     Capture, Clocks, EndReason, Losses, Meta, OwnUse, ProcessMemory, SampledStack, Symbols,
-    ThreadState, Totals,
+    ThreadState, Totals, king_not_asked,
 };
 use crate::sampler::reading::difference;
 use crate::sampler::thinning::{SAMPLE_HZ, Thinning};
@@ -174,6 +174,8 @@ impl Sampler<'_> {
             loom_end: ended.loom,
             mappings: BTreeMap::new(),
             loom_use: Reading::unknown("not read while sampling: it holds the ship up"),
+            king_counters_start: king_not_asked(),
+            king_counters_end: king_not_asked(),
             neighbours: Reading::unknown("not told apart while sampling"),
             losses: end.losses.clone(),
             program_costs: Vec::new(),
@@ -236,6 +238,7 @@ pub(super) fn living(totals: &Totals) -> Totals {
             .collect(),
         udp: totals.udp.clone(),
         snapshots: totals.snapshots.clone(),
+        ames: totals.ames.clone(),
         neighbours: totals.neighbours.clone(),
     }
 }

@@ -75,6 +75,18 @@ pub fn hierarchies(roots: &Roots, process: &Process) -> Result<Vec<Hierarchy>, R
     Ok(found)
 }
 
+/// Directory of a process' group in the unified hierarchy, which programs can be attached to.
+///
+/// # Errors
+/// With the reason, if it cannot be reached.
+pub fn unified_group(roots: &Roots, process: &Process) -> Result<PathBuf, String> {
+    let found = hierarchies(roots, process).map_err(|error| error.to_string())?;
+    let unified = found.into_iter().find(|place| place.version == Version::V2);
+    let unified =
+        unified.ok_or("the unified control group hierarchy (cgroup v2) is not mounted")?;
+    Ok(unified.mount_point.join(unified.group))
+}
+
 /// A group's directory below a mount, which may show only a part of the hierarchy.
 fn place(roots: &Roots, mount: &Mount, version: Version, group: &Path) -> Option<Hierarchy> {
     // A group outside our own cgroup namespace is shown as `/../…` and cannot be reached.

@@ -133,11 +133,15 @@ fn counters_are_found_in_the_mass_and_missing_ones_are_not_zero() {
         Noun::tuple([Noun::cord(name), Noun::loobean(false), Noun::list(parts)])
     };
     let lord = group("lord", vec![value("event", 41), group("queue", vec![])]);
-    let mass = group("pier", vec![value("path", 1), lord]);
+    // Mesa's driver has the same name and says nothing.
+    let ames = [vec![value("dropped", 7)], vec![]].map(|parts| group("ames", parts));
+    let work = group("work", vec![group("auto", ames.to_vec())]);
+    let mass = group("pier", vec![value("path", 1), work, lord]);
     let answer = decode(Question::Info, &Noun::cell(Noun::null(), mass)).unwrap();
     let expected = KingInfo {
         event_number: Some(41),
         queue: None,
+        ames: BTreeMap::from([("dropped".to_owned(), 7)]),
     };
     assert_eq!(answer, Answer::Info(expected));
     let odd = Noun::cell(Noun::null(), Noun::from(9_u64));

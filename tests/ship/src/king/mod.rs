@@ -4,6 +4,7 @@
 mod ames;
 mod conn;
 mod lord;
+mod peeks;
 mod queue;
 
 use std::fs;
@@ -28,6 +29,7 @@ use crate::truth::Truth;
 use ames::{Ames, Datagram};
 use conn::{Asked, Conn, Request, RuntimeInfo};
 use lord::{Lord, Writ};
+use peeks::Peeks;
 use queue::Queues;
 
 const REPLIES: u64 = 0;
@@ -51,6 +53,7 @@ struct King {
     reactor: Reactor,
     lord: Lord,
     queues: Queues,
+    peeks: Peeks,
     truth: Truth,
     event_number: u64,
     packets: Packets,
@@ -98,6 +101,7 @@ pub fn run(options: KingOptions) -> anyhow::Result<u8> {
     });
     let king = King {
         queues: Queues::new(&options),
+        peeks: Peeks::new(options.peeks_per_second),
         options,
         pier,
         reactor,
@@ -175,7 +179,8 @@ impl King {
         if self.is_stopping {
             return None;
         }
-        [self.queues.next_wake_ns(), world.stop_due_ns]
+        let next_peek_ns = self.peeks.next_ns();
+        [self.queues.next_wake_ns(), world.stop_due_ns, next_peek_ns]
             .into_iter()
             .flatten()
             .min()
@@ -190,6 +195,9 @@ impl King {
             return self.stop();
         }
         self.queues.wake(now);
+        for (to, peek) in self.peeks.due(now) {
+            world.ames.send(to, &peek);
+        }
         Ok(())
     }
 
@@ -334,6 +342,7 @@ impl King {
         let stop_due_ns =
             (self.options.seconds > 0).then(|| now + self.options.seconds * 1_000_000_000);
         self.queues.start(now);
+        self.peeks.start(now);
         self.world = Some(World {
             who,
             ames,
@@ -370,9 +379,13 @@ impl King {
         }
         match packet::classify(&datagram.bytes) {
             None => self.packets.invalid += 1,
-            Some(PacketKind::Acknowledgement) => {}
+            // A question of another ship would be answered from a cache that this one has not.
+            Some(PacketKind::Acknowledgement | PacketKind::MesaPeek) => {}
             Some(PacketKind::Ames | PacketKind::MesaPoke) if self.is_stopping => {}
             Some(PacketKind::Ames | PacketKind::MesaPoke) => {
+                if let Some(sender) = packet::sender(&datagram.bytes) {
+                    self.peeks.hear(sender, datagram.from);
+                }
                 let lane = task::lane(datagram.from);
                 self.queues.hear(lane, &datagram.bytes, arrival_ktime_ns);
             }
