@@ -40,5 +40,9 @@ pub const STACK_SLOT: u32 = 15;
 /// A stack had the hash of another one of the same thread, and was not added to it.
 pub const STACK_COLLISION: u32 = 16;
 
+/// A file of the ship found no room in `WRITEBACK_FILES` or `WRITEBACK_IO`: its I/O is in the sums, but not
+/// under its name.
+pub const FILE_SLOT: u32 = 18;
+
 /// Number of reasons.
-pub const REASONS: u32 = 18;
+pub const REASONS: u32 = 19;

@@ -23,6 +23,7 @@ mod snapshot;
 mod stack;
 mod syscall;
 mod udp;
+mod writeback;
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::RingBuf;

@@ -12,3 +12,4 @@ pub mod probes;
 pub mod sampling;
 pub mod symbols;
 mod validate;
+mod writeback;

@@ -23,7 +23,7 @@ use thiserror::Error;
 use super::btf::{Btf, BtfError};
 use super::kallsyms;
 use super::offsets::{self, MissingField};
-use super::sampling;
+use super::{sampling, writeback};
 use crate::model::{NeighbourTotals, ProbeStatus, ProgramCost, Totals};
 
 /// Where the kernel shows its BTF.
@@ -264,6 +264,12 @@ impl Probes {
             probes.note(name, WITHOUT_SNAPSHOTS, result.err());
         }
         if options.recording {
+            let result = probes.attach_tracepoint(writeback::tracepoint(&kernel), &kernel, &btf);
+            probes.note(
+                writeback::tracepoint(&kernel),
+                writeback::WITHOUT,
+                result.err(),
+            );
             for name in EVENT_ENTRIES {
                 let result = probes.attach_syscall_entry(name);
                 probes.note(name, WITHOUT_EVENTS, result.err());
@@ -419,15 +425,24 @@ impl Probes {
             .map_err(|e| map_error("UDP_SOCKETS", e))
     }
 
-    /// Follows everybody's I/O on a device, to tell whose was ahead of the ship's.
+    /// Follows everybody's I/O on a device, to tell whose was ahead of the ship's. `takes_bios`: it has no
+    /// requests.
     ///
     /// # Errors
     /// If the kernel refuses the map update.
-    pub fn watch_device(&mut self, major: u32, minor: u32) -> Result<(), ProbeError> {
+    pub fn watch_device(
+        &mut self,
+        major: u32,
+        minor: u32,
+        takes_bios: bool,
+    ) -> Result<(), ProbeError> {
         let mut devices: HashMap<_, u32, DeviceTotals> = self.map_mut("NEIGHBOUR_DEVICES")?;
-        let zero: DeviceTotals = zerocopy::FromZeros::new_zeroed();
+        let device = DeviceTotals {
+            takes_bios: takes_bios.into(),
+            ..zerocopy::FromZeros::new_zeroed()
+        };
         devices
-            .insert(major << 20 | minor, zero, 0)
+            .insert(major << 20 | minor, device, 0)
             .map_err(|e| map_error("NEIGHBOUR_DEVICES", e))
     }
 
@@ -536,6 +551,7 @@ impl Probes {
                 devices: entries(&self.ebpf, "NEIGHBOUR_DEVICES")?,
                 io: entries(&self.ebpf, "NEIGHBOUR_IO")?,
             },
+            writeback: writeback::totals(&self.ebpf)?,
         };
         // The kernel's order is that of its hash; ours must not depend on it.
         totals.threads.sort_by_key(|(tid, _)| *tid);
@@ -552,7 +568,9 @@ impl Probes {
             .ahead
             .sort_by_key(|(key, _)| (key.waiter_tgid, key.tgid));
         neighbours.devices.sort_by_key(|(dev, _)| *dev);
-        neighbours.io.sort_by_key(|(key, _)| (key.dev, key.tgid));
+        neighbours
+            .io
+            .sort_by_key(|(key, _)| (key.dev, key.tgid, key.via));
         Ok(totals)
     }
 
@@ -645,7 +663,10 @@ fn load(
     })
 }
 
-fn entries<K: Pod, V: Pod>(ebpf: &Ebpf, name: &'static str) -> Result<Vec<(K, V)>, ProbeError> {
+pub(super) fn entries<K: Pod, V: Pod>(
+    ebpf: &Ebpf,
+    name: &'static str,
+) -> Result<Vec<(K, V)>, ProbeError> {
     let map = ebpf.map(name).ok_or_else(|| map_error(name, "missing"))?;
     let map: HashMap<_, K, V> = HashMap::try_from(map).map_err(|e| map_error(name, e))?;
     map.iter()

@@ -9,6 +9,7 @@ use profiler_common::neighbour::{AheadKey, AheadTotals, DeviceTotals, IoKey, IoT
 use profiler_common::sched::{Thread, WaitKey, Waits};
 use profiler_common::snapshot::SnapshotTotals;
 use profiler_common::udp::{UdpKey, UdpTotals};
+use profiler_common::writeback::{File, FileIo, FileIoKey, FileKey};
 use serde::{Deserialize, Serialize};
 
 use super::{Event, Symbols};
@@ -229,6 +230,17 @@ pub struct Totals {
     pub snapshots: Vec<(u32, SnapshotTotals)>,
     /// What neighbours did; empty in a sampler's window.
     pub neighbours: NeighbourTotals,
+    /// The ship's I/O by file; empty in a sampler's window.
+    pub writeback: WritebackTotals,
+}
+
+/// The ship's I/O by file, whoever sent it to the device.
+#[derive(Debug, Default, Clone)]
+pub struct WritebackTotals {
+    /// The files that there is I/O of, by their keys' numbers.
+    pub files: Vec<(FileKey, File)>,
+    /// Their I/O by file, device and kind.
+    pub io: Vec<(FileIoKey, FileIo)>,
 }
 
 impl NeighbourTotals {

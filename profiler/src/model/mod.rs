@@ -14,7 +14,7 @@ mod window_sum;
 
 pub use capture::{
     Capture, Clocks, EndReason, Losses, Meta, NeighbourTotals, OwnUse, ProbeStatus, ProgramCost,
-    ThreadState, Totals,
+    ThreadState, Totals, WritebackTotals,
 };
 pub use event::{
     BioDoneEvent, BioEvent, Call, Event, FaultEvent, SampleEvent, SampledStack, SnapshotEvent,

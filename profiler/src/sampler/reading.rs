@@ -17,7 +17,7 @@ use profiler_common::snapshot::SnapshotTotals;
 use profiler_common::udp::UdpTotals;
 use zerocopy::FromZeros;
 
-use crate::model::{NeighbourTotals, ThreadState, Totals};
+use crate::model::{NeighbourTotals, ThreadState, Totals, WritebackTotals};
 
 /// A thread as it is entered before it is watched: in the state that procfs gives it, since
 /// `at_ktime_ns`. Without this, one that sleeps would be in no sum until it is woken, and then with all
@@ -133,6 +133,7 @@ pub fn difference(before: &Totals, after: &Totals, end_ktime_ns: u64) -> Totals 
             .collect(),
         // The programs keep none while they sample.
         neighbours: NeighbourTotals::default(),
+        writeback: WritebackTotals::default(),
         threads: after
             .threads
             .iter()

@@ -30,3 +30,4 @@ mod support;
 mod unharmed;
 mod units;
 mod verdicts;
+mod writeback;

@@ -237,6 +237,7 @@ pub(super) fn living(totals: &Totals) -> Totals {
         udp: totals.udp.clone(),
         snapshots: totals.snapshots.clone(),
         neighbours: totals.neighbours.clone(),
+        writeback: totals.writeback.clone(),
     }
 }
 
