@@ -48,7 +48,7 @@ pub fn aggregate(capture: &Capture) -> Summaries {
         events: events::summarise(capture),
         udp: udp::summarise(capture),
         neighbours: neighbour::summarise(capture),
-        files: writeback::summarise(capture),
+        files: writeback::summarise(&capture.totals.writeback),
         samples: cpu_clock::samples_per_thread(&capture.events),
         threads,
     }

@@ -338,3 +338,52 @@ impl<'a> People<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use profiler_common::neighbour::{KIND_READ, KIND_WRITE, TimeInDevice};
+    use zerocopy::FromZeros as _;
+
+    use super::*;
+
+    fn time(count: u64, total_ns: u64, behind_ns: u64) -> TimeInDevice {
+        TimeInDevice {
+            count,
+            total_ns,
+            behind_ns,
+        }
+    }
+
+    #[test]
+    fn a_device_that_serves_in_parallel_holds_nobody_up() {
+        let mut device = DeviceTotals::new_zeroed();
+        // Served one after the other: twice as long beside others, half of it behind them.
+        device.alone[KIND_WRITE] = time(100, 100_000, 0);
+        device.beside[KIND_WRITE] = time(10, 20_000, 10_000);
+        assert_eq!(beside_ns(&device), 10_000);
+        // In parallel: no longer than alone.
+        device.beside[KIND_WRITE] = time(10, 10_000, 5_000);
+        assert_eq!(beside_ns(&device), 0);
+        // Kinds are not compared with each other, and a few bios alone say nothing.
+        device.alone[KIND_READ] = time(MIN_ALONE - 1, 1, 0);
+        device.beside[KIND_READ] = time(10, 7_000, 3_000);
+        assert_eq!(beside_ns(&device), 3_000);
+    }
+
+    #[test]
+    fn what_is_in_the_device_at_the_end_keeps_it_busy_until_then() {
+        let clocks = Clocks {
+            start_ktime_ns: 1_000,
+            end_ktime_ns: 9_000,
+            start_unix_ns: 0,
+        };
+        let mut device = DeviceTotals::new_zeroed();
+        (device.busy_ns, device.changed_ktime_ns) = (500, 8_000);
+        assert_eq!(busy_ns(&device, &clocks), 500);
+        device.in_device = 1;
+        assert_eq!(busy_ns(&device, &clocks), 1_500);
+        // Brought up to date by a request that ended after the window.
+        device.changed_ktime_ns = 9_000;
+        assert_eq!(busy_ns(&device, &clocks), 500);
+    }
+}

@@ -8,7 +8,7 @@ use profiler_common::writeback::{
 };
 use serde::Serialize;
 
-use crate::model::Capture;
+use crate::model::WritebackTotals;
 
 /// I/O of one kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -65,8 +65,7 @@ impl FileSummary {
 }
 
 /// Sums I/O up by file, in the order of devices, the busiest file first.
-pub fn summarise(capture: &Capture) -> Vec<FileSummary> {
-    let totals = &capture.totals.writeback;
+pub fn summarise(totals: &WritebackTotals) -> Vec<FileSummary> {
     let files: BTreeMap<(u32, u64, u32), &File> = totals
         .files
         .iter()
@@ -127,4 +126,94 @@ fn name(key: &FileKey, files: &BTreeMap<(u32, u64, u32), &File>) -> String {
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_common::COMM_LEN;
+    use profiler_common::writeback::{FILE_WRITTEN_BACK, FileIoKey, NAME_BYTES, Owner};
+
+    use super::*;
+
+    fn bytes(name: &str) -> [u8; NAME_BYTES] {
+        let mut bytes = [0; NAME_BYTES];
+        bytes[..name.len()].copy_from_slice(name.as_bytes());
+        bytes
+    }
+
+    fn key(ino: u64, generation: u32) -> FileKey {
+        FileKey {
+            dev: 1,
+            generation,
+            ino,
+        }
+    }
+
+    fn file(ino: u64, generation: u32, directory: &str, name: &str) -> (FileKey, File) {
+        let owner = Owner {
+            tgid: 7,
+            flags: 0,
+            comm: [0; COMM_LEN],
+        };
+        let file = File {
+            owner,
+            name: bytes(name),
+            directory: bytes(directory),
+        };
+        (key(ino, generation), file)
+    }
+
+    fn io(file: FileKey, how: u32, busy_ns: u64) -> (FileIoKey, FileIo) {
+        let key = FileIoKey { file, dev: 8, how };
+        let io = FileIo {
+            count: 1,
+            bytes: 4096,
+            queue_ns: 1,
+            device_ns: 2 * busy_ns,
+            busy_ns,
+        };
+        (key, io)
+    }
+
+    #[test]
+    fn files_made_anew_count_together_and_are_told_from_who_had_their_number_before() {
+        let totals = WritebackTotals {
+            files: vec![
+                // Named by user space, which does not know the generation.
+                file(20, 0, "0i0", "data.mdb"),
+                file(30, 1, "chk", "control.bin"),
+                // The next snapshot's other file got the same number.
+                file(30, 2, "chk", "memory.bin"),
+                file(31, 1, "chk", "memory.bin"),
+            ],
+            io: vec![
+                io(NO_DATA, FILE_WRITTEN, 5),
+                io(key(20, 9), FILE_WRITTEN, 10),
+                io(key(20, 9), FILE_WRITTEN_BACK, 3),
+                io(key(30, 1), FILE_WRITTEN, 1),
+                io(key(30, 2), FILE_WRITTEN_BACK, 40),
+                io(key(31, 1), FILE_WRITTEN_BACK, 60),
+                io(key(99, 1), FILE_READ, 2),
+            ],
+        };
+        let summaries = summarise(&totals);
+        let seen: Vec<(&str, u64, u64, u64)> = summaries
+            .iter()
+            .map(|file| {
+                let (read, written) = (file.read.bytes, file.written.bytes);
+                (file.name.as_str(), read, written, file.written_back.bytes)
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("chk/memory.bin", 0, 0, 8192),
+                ("0i0/data.mdb", 0, 4096, 4096),
+                ("no data (flushes, discards)", 0, 4096, 0),
+                ("a file (inode 99)", 4096, 0, 0),
+                ("chk/control.bin", 0, 4096, 0),
+            ]
+        );
+        assert_eq!(summaries[0].busy_ns(), 100);
+    }
 }

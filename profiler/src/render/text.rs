@@ -199,7 +199,7 @@ fn disk_busy(device: &DeviceUse, window_ns: u64) -> String {
     ];
     let parts: Vec<String> = parts
         .iter()
-        .filter(|(_, ns)| *ns > 0)
+        .filter(|(_, ns)| ratio(*ns, window_ns) >= MIN_PARTY)
         .map(|(name, ns)| format!("{name} {}", share(*ns)))
         .collect();
     let whole = format!("{} {} of the time", device.device, share(busy.total_ns));
@@ -396,8 +396,8 @@ fn check(check: &Check) -> Option<String> {
     if check.what == DISK_BYTES && check.ours.abs_diff(check.kernels) <= check.kernels / 50 {
         return None;
     }
-    // Likewise, and the kernel counts in ticks.
-    if check.what == DISK_BUSY && check.ours.abs_diff(check.kernels) <= check.kernels / 10 {
+    // The kernel's begins earlier, when a request is made.
+    if check.what == DISK_BUSY {
         return None;
     }
     let mut text = String::new();

@@ -272,3 +272,57 @@ fn device_use(device: &DeviceSummary, meta: &Meta) -> DeviceUse {
         device: name,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_devices_busy_time_sum_to_it() {
+        let user = |kind, busy_ns| IoSummary {
+            neighbour: Neighbour {
+                kind,
+                tgid: 1,
+                comm: String::new(),
+                cgroup: None,
+                ship: None,
+                ended: false,
+            },
+            count: 1,
+            bytes: 0,
+            written_back_bytes: 0,
+            device_ns: 10 * busy_ns,
+            busy_ns,
+        };
+        let mut device = DeviceSummary {
+            dev: 1,
+            below: false,
+            queue_ns: 0,
+            queue_behind_ns: 0,
+            device_ns: 0,
+            device_behind_ns: 0,
+            busy_ns: 1_000,
+            users: vec![
+                user(NeighbourKind::Ship, 300),
+                user(NeighbourKind::OtherShip, 200),
+                user(NeighbourKind::Process, 100),
+                user(NeighbourKind::Kernel, 50),
+                user(NeighbourKind::Profiler, 5),
+                user(NeighbourKind::Journal, 40),
+            ],
+        };
+        let expected = BusySplit {
+            total_ns: 1_000,
+            ship_ns: 300,
+            other_ships_ns: 200,
+            others_ns: 155,
+            journal_ns: 40,
+            unfinished_ns: 305,
+        };
+        assert_eq!(busy_split(&device), expected);
+        // More than the whole, by what two CPUs at once may add twice: the sum is the whole then.
+        device.busy_ns = 600;
+        let split = busy_split(&device);
+        assert_eq!((split.total_ns, split.unfinished_ns), (695, 0));
+    }
+}
