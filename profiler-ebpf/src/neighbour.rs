@@ -241,13 +241,14 @@ pub fn leaves(device: *mut DeviceTotals, owned: u32, now: u64) -> u64 {
 
 /// Makes the entry of the process that is charged for a bio, because only now is its name at hand.
 #[inline(always)]
-pub fn name_queuer(bio: &Bio, owner: Option<Owner>) {
+pub fn name_queuer(bio: &Bio, owner: Option<*const Owner>) {
     let key = io_key(bio);
     if NEIGHBOUR_IO.get_ptr(key).is_some() {
         return;
     }
     let (flags, comm) = match owner {
-        Some(owner) => (owner.flags, owner.comm),
+        // SAFETY: a live map value, which `writeback::origin` found in this run.
+        Some(owner) => unsafe { ((*owner).flags, (*owner).comm) },
         None => {
             // SAFETY: no arguments.
             let task = unsafe { bpf_get_current_task() } as *const c_void;

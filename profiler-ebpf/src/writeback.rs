@@ -43,6 +43,13 @@ static WRITEBACK_IO: HashMap<FileIoKey, FileIo> = HashMap::with_max_entries(MAX_
 #[map]
 static WRITEBACK_LAST: PerCpuArray<Last> = PerCpuArray::with_max_entries(1, 0);
 
+/// Where a [`File`] is built, which is too large for the stacks of a program and a function together (512
+/// bytes). One for each caller: a page may become dirty in an interrupt of the other.
+#[map]
+static WRITEBACK_SCRATCH: PerCpuArray<File> = PerCpuArray::with_max_entries(2, 0);
+const FOR_DIRTIED: u32 = 0;
+const FOR_ORIGIN: u32 = 1;
+
 struct Last {
     inode: u64,
     ino: u64,
@@ -99,7 +106,7 @@ fn dirtied(mapping: *const c_void) -> Option<()> {
         (*last).tgid = tgid;
         let mode: u16 = load(inode, offset!(inode_mode));
         if mode & TYPE == REGULAR {
-            learn(inode as u64, tgid);
+            learn(inode as u64, tgid, FOR_DIRTIED);
         }
     }
     Some(())
@@ -108,41 +115,39 @@ fn dirtied(mapping: *const c_void) -> Option<()> {
 /// The current process makes an inode's pages dirty. Not inlined: two programs and `origin` need it, and
 /// each has a stack of its own.
 #[inline(never)]
-fn learn(inode: u64, tgid: u32) -> u32 {
-    try_learn(inode as *const c_void, tgid);
+fn learn(inode: u64, tgid: u32, scratch: u32) -> u32 {
+    try_learn(inode as *const c_void, tgid, scratch);
     0
 }
 
 #[inline(always)]
-fn try_learn(inode: *const c_void, tgid: u32) -> Option<()> {
+fn try_learn(inode: *const c_void, tgid: u32, scratch: u32) -> Option<()> {
     let flags = current_flags();
     if flags & KERNEL_THREAD != 0 {
         // The loop device, say: for whom, it does not tell.
         return None;
     }
     let file = key(inode)?;
-    let owner = Owner {
-        tgid,
-        flags,
-        comm: bpf_get_current_comm().unwrap_or_default(),
-    };
+    let entry = WRITEBACK_SCRATCH.get_ptr_mut(scratch)?;
+    // SAFETY: this CPU's and this caller's scratch.
+    let entry = unsafe { &mut *entry };
+    entry.owner.tgid = tgid;
+    entry.owner.flags = flags;
+    entry.owner.comm = bpf_get_current_comm().unwrap_or_default();
     if let Some(known) = WRITEBACK_FILES.get_ptr_mut(file) {
         // SAFETY: a live map value; entries are never removed. Of two processes at once, either will do.
         unsafe {
             if (*known).owner.tgid != tgid {
-                (*known).owner = owner;
+                (*known).owner = entry.owner;
             }
         }
         return Some(());
     }
     if ship::watches(tgid) {
-        let mut entry = File {
-            owner,
-            name: [0; NAME_BYTES],
-            directory: [0; NAME_BYTES],
-        };
-        name(inode, &mut entry);
-        if WRITEBACK_FILES.insert(file, entry, 0).is_err() {
+        entry.name = [0; NAME_BYTES];
+        entry.directory = [0; NAME_BYTES];
+        name(inode, entry);
+        if WRITEBACK_FILES.insert(file, &*entry, 0).is_err() {
             loss::count(reason::FILE_SLOT);
         }
         return Some(());
@@ -153,7 +158,7 @@ fn try_learn(inode: *const c_void, tgid: u32) -> Option<()> {
             return Some(());
         }
     }
-    let _ = WRITEBACK_OWNERS.insert(file, owner, 0);
+    let _ = WRITEBACK_OWNERS.insert(file, entry.owner, 0);
     Some(())
 }
 
@@ -227,9 +232,10 @@ fn inode_of(bio: *const c_void) -> Option<*const c_void> {
 }
 
 /// Says in `entry` whose a bio is: `tgid`, `owned`, `via`, `file`. The thread that queues it is there
-/// already, as the one to be charged. Gives the name of the one to be charged, if that is another.
+/// already, as the one to be charged. Gives the name of the one to be charged, if that is another: a live
+/// map value, since a copy is too much for the stack.
 #[inline(always)]
-pub fn origin(bio: *const c_void, entry: &mut Bio) -> Option<Owner> {
+pub fn origin(bio: *const c_void, entry: &mut Bio) -> Option<*const Owner> {
     let op = entry.opf & OP_MASK;
     let moves = op == OP_READ || op == OP_WRITE;
     if !moves || entry.bytes == 0 {
@@ -250,7 +256,7 @@ pub fn origin(bio: *const c_void, entry: &mut Bio) -> Option<Owner> {
     let file = key(inode)?;
     if watched {
         if WRITEBACK_FILES.get_ptr(file).is_none() && mode == REGULAR {
-            learn(inode as u64, entry.tgid);
+            learn(inode as u64, entry.tgid, FOR_ORIGIN);
         }
         entry.file = file;
         return None;
@@ -261,12 +267,14 @@ pub fn origin(bio: *const c_void, entry: &mut Bio) -> Option<Owner> {
         return None;
     }
     let owner = owner(file)?;
-    if owner.tgid == entry.tgid {
+    // SAFETY: a live map value; an owner that changes meanwhile is either.
+    let tgid = unsafe { (*owner).tgid };
+    if tgid == entry.tgid {
         return None;
     }
-    entry.tgid = owner.tgid;
+    entry.tgid = tgid;
     entry.via = WRITTEN_BACK;
-    if ship::watches(owner.tgid) {
+    if ship::watches(tgid) {
         entry.owned = 1;
         entry.file = file;
     }
@@ -275,21 +283,19 @@ pub fn origin(bio: *const c_void, entry: &mut Bio) -> Option<Owner> {
 
 /// Who made a file dirty last.
 #[inline(always)]
-fn owner(file: FileKey) -> Option<Owner> {
-    // SAFETY: copied at once; an owner that changes meanwhile is either.
-    unsafe {
-        if let Some(known) = WRITEBACK_FILES.get(file) {
-            return Some(known.owner);
-        }
-        if let Some(owner) = WRITEBACK_OWNERS.get(file) {
-            return Some(*owner);
-        }
-        let seeded = FileKey {
-            generation: 0,
-            ..file
-        };
-        Some(WRITEBACK_FILES.get(seeded)?.owner)
+fn owner(mut file: FileKey) -> Option<*const Owner> {
+    if let Some(known) = WRITEBACK_FILES.get_ptr(file) {
+        // SAFETY: the address of a field of a live map value.
+        return Some(unsafe { &raw const (*known).owner });
     }
+    if let Some(owner) = WRITEBACK_OWNERS.get_ptr(file) {
+        return Some(owner);
+    }
+    // As user space named it.
+    file.generation = 0;
+    let known = WRITEBACK_FILES.get_ptr(file)?;
+    // SAFETY: as above.
+    Some(unsafe { &raw const (*known).owner })
 }
 
 /// Adds one of the ship's bios, which is done, to the sums of its file.
