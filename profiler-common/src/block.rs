@@ -1,6 +1,7 @@
 //! Block I/O of the threads that queued it.
 
 use crate::record::{RecordHeader, STACK_WORDS, StackLengths};
+use crate::writeback::FileKey;
 use crate::{histogram, shared};
 
 /// Most bios of one request that a program walks.
@@ -75,7 +76,7 @@ shared! {
         pub queued_ktime_ns: u64,
         /// When its request went to the device; 0 if it has not.
         pub issued_ktime_ns: u64,
-        /// Process that queued it.
+        /// Process that is charged for it: that which queued it, or the one whose file it writes.
         pub tgid: u32,
         /// Thread that queued it.
         pub tid: u32,
@@ -87,6 +88,20 @@ shared! {
         pub bytes: u32,
         /// 1 if a watched thread queued it, 0 if another one did, on a device of the pier.
         pub watched: u32,
+        /// 1 if it is the ship's: a watched thread queued it, or the kernel did for its file.
+        pub owned: u32,
+        /// `writeback::BY_ITSELF`, `WRITTEN_BACK` or `JOURNAL`.
+        pub via: u32,
+        /// 1 while it stands for its request among those in the device.
+        pub in_device: u32,
+        /// Unused.
+        pub reserved: u32,
+        /// The file whose pages it moves, if it is the ship's.
+        pub file: FileKey,
+        /// The device's clock when it came in (`neighbour::CLOCK_UNITS`).
+        pub clock: u64,
+        /// The device's clock of others' requests when it came in; `u64::MAX` if that is not known.
+        pub others_clock: u64,
         /// Bios of the ship that were under way on its device when it was queued.
         pub ahead_own: u32,
         /// Others' bios that were.

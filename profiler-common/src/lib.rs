@@ -24,6 +24,7 @@ pub mod ship;
 pub mod snapshot;
 pub mod syscall;
 pub mod udp;
+pub mod writeback;
 
 /// Length of a task's name in the kernel, its terminating zero included
 /// (`TASK_COMM_LEN`, `include/linux/sched.h`).

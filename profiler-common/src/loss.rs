@@ -42,6 +42,9 @@ pub const STACK_COLLISION: u32 = 16;
 
 /// A pair of ships found no room in `AMES_PACKETS`: their datagrams are in the sums, but under no name.
 pub const AMES_SLOT: u32 = 18;
+/// A file of the ship found no room in `WRITEBACK_FILES` or `WRITEBACK_IO`: its I/O is in the sums, but not
+/// under its name.
+pub const FILE_SLOT: u32 = 19;
 
 /// Number of reasons.
-pub const REASONS: u32 = 19;
+pub const REASONS: u32 = 20;

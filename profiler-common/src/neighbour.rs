@@ -22,6 +22,21 @@ pub const FORGOTTEN: u32 = u32::MAX;
 /// Others' bios that may be under way at most; the rest of `BLOCK_BIOS` (16,384) is for the ship's.
 pub const MAX_BIOS: u64 = 12_288;
 
+/// Units of a device's clock in a nanosecond. While a device is busy, its clock advances by the time
+/// that passes, divided by the requests in it; so a request's share of the device's busy time is how far
+/// the clock went while it was in, and the shares of all requests sum to that time. Fractions, so that
+/// what is lost by rounding is below a nanosecond.
+pub const CLOCK_UNITS: u64 = 256;
+
+/// Index of reads.
+pub const KIND_READ: usize = 0;
+/// Index of writes, and of all that is neither a read nor a flush.
+pub const KIND_WRITE: usize = 1;
+/// Index of flushes of the device's cache.
+pub const KIND_FLUSH: usize = 2;
+/// Number of kinds.
+pub const KINDS: usize = 3;
+
 /// `PF_KTHREAD` (`include/linux/sched.h`).
 pub const KERNEL_THREAD: u32 = 0x0020_0000;
 
@@ -70,6 +85,20 @@ shared! {
 
     /// Value of `NEIGHBOUR_DEVICES`, by device: what is under way, and what the ship's I/O waited.
     pub struct DeviceTotals {
+        /// 1 if it takes bios without requests (device mapper, RAID). User space says so.
+        pub takes_bios: u64,
+        /// Requests in it; bios where it takes these.
+        pub in_device: u64,
+        /// When that number changed last.
+        pub changed_ktime_ns: u64,
+        /// Time inside the window in which there was one at least.
+        pub busy_ns: u64,
+        /// Its clock, in [`CLOCK_UNITS`].
+        pub clock: u64,
+        /// Of the requests in it, the ship's.
+        pub own_in_device: u64,
+        /// A clock that advances by the time that passes, times the others' share of the requests in it.
+        pub others_clock: u64,
         /// Bios of the ship under way.
         pub own: u64,
         /// Bios of all others under way.
@@ -80,16 +109,35 @@ shared! {
         pub queue_behind_ns: u64,
         /// Time that bios of the ship were in the device.
         pub device_ns: u64,
-        /// Of that, behind others' bios: by their share of what was under way, itself included.
+        /// Of that, behind others' requests: by their share of the requests in the device at each moment.
         pub device_behind_ns: u64,
+        /// Time in the device by kind ([`KIND_READ`], [`KIND_WRITE`], [`KIND_FLUSH`]) of the ship's bios
+        /// that had it to themselves.
+        pub alone: [TimeInDevice; KINDS],
+        /// The same of those that shared it with others' requests.
+        pub beside: [TimeInDevice; KINDS],
+    }
+
+    /// Time that bios were in a device.
+    pub struct TimeInDevice {
+        /// Bios.
+        pub count: u64,
+        /// Their time.
+        pub total_ns: u64,
+        /// Of that, behind others' requests.
+        pub behind_ns: u64,
     }
 
     /// Key of `NEIGHBOUR_IO`.
     pub struct IoKey {
         /// Device, as the kernel encodes it: `major << 20 | minor`.
         pub dev: u32,
-        /// Process that queued, the ship's own ones included.
+        /// Process that is charged, the ship's own ones included.
         pub tgid: u32,
+        /// `writeback::BY_ITSELF`, `WRITTEN_BACK` or `JOURNAL`.
+        pub via: u32,
+        /// Unused.
+        pub reserved: u32,
     }
 
     /// Value of `NEIGHBOUR_IO`. A bio counts when it completes inside the window.
@@ -101,6 +149,8 @@ shared! {
         /// Time of its requests in the device. Where several bios share a request, it counts once, for
         /// the process of the first.
         pub device_ns: u64,
+        /// Its requests' shares of the time in which the device was busy.
+        pub busy_ns: u64,
         /// `task_struct.flags` of the thread seen first.
         pub flags: u32,
         /// Unused.

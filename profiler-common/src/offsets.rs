@@ -52,6 +52,40 @@ shared! {
         pub bdev_disk: u32,
         /// `bio.bi_disk` (before 5.12), else [`ABSENT`].
         pub bio_disk: u32,
+        /// `bio.bi_io_vec`.
+        pub bio_vecs: u32,
+        /// `bio.bi_iter.bi_idx`.
+        pub bio_index: u32,
+        /// Size of `bio_vec`.
+        pub bvec_bytes: u32,
+        /// `bio_vec.bv_page`.
+        pub bvec_page: u32,
+        /// `page.compound_head`, else [`ABSENT`].
+        pub page_compound_head: u32,
+        /// `page.mapping`, or `folio.mapping` at the same place, else [`ABSENT`].
+        pub page_mapping: u32,
+        /// `address_space.host`.
+        pub mapping_host: u32,
+        /// `inode.i_mode`.
+        pub inode_mode: u32,
+        /// `inode.i_mapping`.
+        pub inode_mapping: u32,
+        /// `inode.i_ino`.
+        pub inode_ino: u32,
+        /// `inode.i_generation`.
+        pub inode_generation: u32,
+        /// `inode.i_sb`.
+        pub inode_sb: u32,
+        /// `super_block.s_dev`.
+        pub sb_dev: u32,
+        /// `inode.i_dentry.first`.
+        pub inode_dentry: u32,
+        /// `dentry.d_u.d_alias`, else [`ABSENT`].
+        pub dentry_alias: u32,
+        /// `dentry.d_parent`.
+        pub dentry_parent: u32,
+        /// `dentry.d_name.name`, else [`ABSENT`].
+        pub dentry_name: u32,
         /// `gendisk.major`.
         pub disk_major: u32,
         /// `gendisk.first_minor`.

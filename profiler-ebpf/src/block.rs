@@ -19,10 +19,11 @@ use profiler_common::loss as reason;
 use profiler_common::neighbour::MAX_BIOS;
 use profiler_common::offsets::ABSENT;
 use profiler_common::record::{KIND_BIO, KIND_BIO_DONE, RecordHeader, StackLengths};
+use profiler_common::writeback::{BY_ITSELF, NO_FILE};
 
 use crate::atomic;
 use crate::kernel::{offset, read};
-use crate::{NO_WAKEUP, RECORDS, loss, neighbour, recording, sampling, ship, stack};
+use crate::{NO_WAKEUP, RECORDS, loss, neighbour, recording, sampling, ship, stack, writeback};
 
 /// Bios under way, by address: those of watched threads, and others' on devices of the pier.
 #[map]
@@ -64,10 +65,10 @@ fn count_under_way(difference: i64) {
 
 /// A bio is followed (1), or not any more (-1).
 #[inline(always)]
-fn count_bio(dev: u32, watched: u32, difference: i64) {
+fn count_bio(dev: u32, owned: u32, difference: i64) {
     count_under_way(difference);
     if let Some(device) = neighbour::device(dev) {
-        neighbour::count_bio(device, watched, difference);
+        neighbour::count_bio(device, owned, difference);
     }
 }
 
@@ -144,7 +145,7 @@ fn try_block_bio_queue(
     let (ahead_own, ahead_others) = pier_device.map_or((0, 0), |d| neighbour::under_way(d));
     let opf = read::<u32>(bio, offset!(bio_opf))?;
     let bytes = read::<u32>(bio, offset!(bio_size)).unwrap_or(0);
-    let entry = Bio {
+    let mut entry = Bio {
         queued_ktime_ns: now,
         issued_ktime_ns: 0,
         tgid,
@@ -153,14 +154,39 @@ fn try_block_bio_queue(
         opf,
         bytes,
         watched: watched.into(),
+        owned: watched.into(),
+        via: BY_ITSELF,
+        in_device: 0,
+        reserved: 0,
+        file: NO_FILE,
+        clock: 0,
+        others_clock: u64::MAX,
         ahead_own,
         ahead_others,
+    };
+    let owner = if recording() {
+        writeback::origin(bio, &mut entry)
+    } else {
+        None
     };
     // An entry at this address is of a bio whose end was not seen.
     if let Some(stale) = BLOCK_BIOS.get_ptr(bio as u64) {
         // SAFETY: a live map value, of which nobody knows any more.
-        let (dev, watched) = unsafe { ((*stale).dev, (*stale).watched) };
-        count_bio(dev, watched, -1);
+        let (dev, owned, in_device) = unsafe { ((*stale).dev, (*stale).owned, (*stale).in_device) };
+        count_bio(dev, owned, -1);
+        if in_device != 0
+            && let Some(device) = neighbour::device(dev)
+        {
+            neighbour::leaves(device, owned, now);
+        }
+    }
+    if let Some(device) = pier_device {
+        // A flush has no data, and its request is never issued: others are in its name
+        // (`block/blk-flush.c`).
+        if bytes == 0 || neighbour::takes_bios(device) {
+            entry.in_device = 1;
+            (entry.clock, entry.others_clock) = neighbour::enters(device, entry.owned, now);
+        }
     }
     if BLOCK_BIOS.insert(bio as u64, entry, 0).is_err() {
         loss::count(if watched {
@@ -168,11 +194,16 @@ fn try_block_bio_queue(
         } else {
             reason::NEIGHBOUR_SLOT
         });
+        if entry.in_device != 0
+            && let Some(device) = pier_device
+        {
+            neighbour::leaves(device, entry.owned, now);
+        }
         return None;
     }
-    count_bio(dev, watched.into(), 1);
+    count_bio(dev, entry.owned, 1);
     if pier_device.is_some() {
-        neighbour::name_queuer(dev, tgid);
+        neighbour::name_queuer(&entry, owner);
     }
     if !watched || !recording() {
         return Some(());
@@ -235,6 +266,7 @@ fn try_block_split(front: *const c_void) -> Option<()> {
         (*entry).bytes = (*entry).bytes.saturating_sub(front_bytes);
         Bio {
             bytes: front_bytes,
+            in_device: 0,
             ..*entry
         }
     };
@@ -242,7 +274,7 @@ fn try_block_split(front: *const c_void) -> Option<()> {
         loss::count(reason::BIO_SLOT);
         return None;
     }
-    count_bio(bio.dev, bio.watched, 1);
+    count_bio(bio.dev, bio.owned, 1);
     Some(())
 }
 
@@ -260,18 +292,44 @@ fn try_block_rq_issue(request: *const c_void) -> Option<()> {
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     let mut bio = read::<u64>(request, offset!(request_bio))?;
+    // Where it is not known, nothing is behind anybody.
+    let others_clock = enters(bio, now).unwrap_or(u64::MAX);
     for _ in 0..MAX_BIOS_PER_REQUEST {
         if bio == 0 {
             return Some(());
         }
         if let Some(entry) = BLOCK_BIOS.get_ptr_mut(bio) {
             // SAFETY: a live map value; its bio is in this request, which is not complete.
-            unsafe { (*entry).issued_ktime_ns = now };
+            unsafe {
+                (*entry).issued_ktime_ns = now;
+                (*entry).others_clock = others_clock;
+            }
         }
         bio = read::<u64>(bio as *const c_void, offset!(bio_next))?;
     }
     loss::count(reason::BIO_CHAIN);
     None
+}
+
+/// A request goes into the device; its first bio stands for it. One that is issued again, after the
+/// device could not take it, is in already. Returns the device's clock of others' requests.
+#[inline(always)]
+fn enters(first: u64, now: u64) -> Option<u64> {
+    if !recording() {
+        return None;
+    }
+    let entry = BLOCK_BIOS.get_ptr_mut(first)?;
+    // SAFETY: a live map value; its bio is in this request, which is not complete.
+    unsafe {
+        if (*entry).in_device == 0 {
+            let device = neighbour::device((*entry).dev)?;
+            let (clock, others_clock) = neighbour::enters(device, (*entry).owned, now);
+            (*entry).clock = clock;
+            (*entry).others_clock = others_clock;
+            (*entry).in_device = 1;
+        }
+        Some((*entry).others_clock)
+    }
 }
 
 /// `block:block_rq_complete(request, error, bytes)`: that many bytes of the request are done,

@@ -26,6 +26,7 @@ mod syscall;
 mod task;
 mod udp;
 mod wait;
+mod writeback;
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::RingBuf;

@@ -19,13 +19,14 @@ use core::ffi::c_void;
 use profiler_common::block::{Bio, OP_MASK, OP_READ, OP_WRITE};
 use profiler_common::loss as reason;
 use profiler_common::neighbour::{
-    AheadKey, AheadTotals, DeviceTotals, FORGOTTEN, IoKey, IoTotals, MAX_DEVICES, MIN_AHEAD_NS,
-    RUNS, Run, Runs,
+    AheadKey, AheadTotals, CLOCK_UNITS, DeviceTotals, FORGOTTEN, IoKey, IoTotals, KIND_FLUSH,
+    KIND_READ, KIND_WRITE, MAX_BIOS, MAX_DEVICES, MIN_AHEAD_NS, RUNS, Run, Runs,
 };
 use profiler_common::ship::Window;
+use profiler_common::writeback::Owner;
 
 use crate::kernel::{Task, offset, read};
-use crate::{atomic, loss, recording, ship};
+use crate::{atomic, loss, recording, ship, writeback};
 
 /// How many threads of the ship wait for a CPU. A global: every switch of the machine looks at it, and a
 /// global is one load where a map's value is a look-up.
@@ -160,10 +161,10 @@ pub fn under_way(device: *const DeviceTotals) -> (u32, u32) {
 
 /// A bio is under way on a device of the pier (1), or done (-1).
 #[inline(always)]
-pub fn count_bio(device: *mut DeviceTotals, watched: u32, difference: i64) {
+pub fn count_bio(device: *mut DeviceTotals, owned: u32, difference: i64) {
     // SAFETY: a live map value; entries are never removed.
     let counter = unsafe {
-        if watched != 0 {
+        if owned != 0 {
             &raw mut (*device).own
         } else {
             &raw mut (*device).others
@@ -172,22 +173,97 @@ pub fn count_bio(device: *mut DeviceTotals, watched: u32, difference: i64) {
     atomic::add(counter, difference as u64);
 }
 
-/// Makes the current process' entry for a device, because only now is its name at hand.
+/// Whether a device takes bios without requests.
 #[inline(always)]
-pub fn name_queuer(dev: u32, tgid: u32) {
-    let key = IoKey { dev, tgid };
+pub fn takes_bios(device: *const DeviceTotals) -> bool {
+    // SAFETY: a live map value; entries are never removed.
+    unsafe { (*device).takes_bios != 0 }
+}
+
+/// Brings a device's clock up to now. Two CPUs at once may both add the time since the last change: it
+/// takes them to meet within the few nanoseconds of this function, and an exact way would take a lock,
+/// which tracing programs may not hold before 6.x, or a compare-and-swap, which came with 5.12.
+#[inline(always)]
+fn advance(device: *mut DeviceTotals, now: u64) {
+    let Some(window) = ship::opened(now) else {
+        return;
+    };
+    let now = now.min(window.end_ktime_ns);
+    // SAFETY: a live map value; entries are never removed.
+    unsafe {
+        let since = (*device).changed_ktime_ns.max(window.start_ktime_ns);
+        let requests = (*device).in_device;
+        if now <= since {
+            return;
+        }
+        (*device).changed_ktime_ns = now;
+        // A number that was lowered too often would be huge.
+        if requests != 0 && requests < MAX_BIOS * 2 {
+            let ns = now - since;
+            atomic::add(&raw mut (*device).busy_ns, ns);
+            atomic::add(&raw mut (*device).clock, ns * CLOCK_UNITS / requests);
+            let others = requests.saturating_sub((*device).own_in_device);
+            atomic::add(
+                &raw mut (*device).others_clock,
+                ns * CLOCK_UNITS * others / requests,
+            );
+        }
+    }
+}
+
+/// A request enters a device. Returns the device's clock, and that of others' requests.
+#[inline(always)]
+pub fn enters(device: *mut DeviceTotals, owned: u32, now: u64) -> (u64, u64) {
+    advance(device, now);
+    // SAFETY: a live map value; entries are never removed.
+    unsafe {
+        atomic::add(&raw mut (*device).in_device, 1);
+        if owned != 0 {
+            atomic::add(&raw mut (*device).own_in_device, 1);
+        }
+        ((*device).clock, (*device).others_clock)
+    }
+}
+
+/// A request leaves a device. Returns the device's clock.
+#[inline(always)]
+pub fn leaves(device: *mut DeviceTotals, owned: u32, now: u64) -> u64 {
+    advance(device, now);
+    // SAFETY: a live map value; entries are never removed.
+    unsafe {
+        atomic::add(&raw mut (*device).in_device, 1u64.wrapping_neg());
+        if owned != 0 {
+            atomic::add(&raw mut (*device).own_in_device, 1u64.wrapping_neg());
+        }
+        (*device).clock
+    }
+}
+
+/// Makes the entry of the process that is charged for a bio, because only now is its name at hand.
+#[inline(always)]
+pub fn name_queuer(bio: &Bio, owner: Option<*const Owner>) {
+    let key = io_key(bio);
     if NEIGHBOUR_IO.get_ptr(key).is_some() {
         return;
     }
-    // SAFETY: no arguments.
-    let task = unsafe { bpf_get_current_task() } as *const c_void;
+    let (flags, comm) = match owner {
+        // SAFETY: a live map value, which `writeback::origin` found in this run.
+        Some(owner) => unsafe { ((*owner).flags, (*owner).comm) },
+        None => {
+            // SAFETY: no arguments.
+            let task = unsafe { bpf_get_current_task() } as *const c_void;
+            let flags = read(task, offset!(task_flags)).unwrap_or(0);
+            (flags, bpf_get_current_comm().unwrap_or_default())
+        }
+    };
     let totals = IoTotals {
         count: 0,
         bytes: 0,
         device_ns: 0,
-        flags: read(task, offset!(task_flags)).unwrap_or(0),
+        busy_ns: 0,
+        flags,
         reserved: 0,
-        comm: bpf_get_current_comm().unwrap_or_default(),
+        comm,
     };
     // `BPF_NOEXIST`: another CPU may have been first, and counted already.
     if NEIGHBOUR_IO.insert(key, totals, 1).is_err() && NEIGHBOUR_IO.get_ptr(key).is_none() {
@@ -195,11 +271,26 @@ pub fn name_queuer(dev: u32, tgid: u32) {
     }
 }
 
+#[inline(always)]
+fn io_key(bio: &Bio) -> IoKey {
+    IoKey {
+        dev: bio.dev,
+        tgid: bio.tgid,
+        via: bio.via,
+        reserved: 0,
+    }
+}
+
 /// A bio that is followed is done. `first` is 0 for all bios of a request but its first.
 #[inline(always)]
 pub fn bio_done(bio: &Bio, bytes: u32, first: u32, now: u64) -> Option<()> {
     let device = device(bio.dev)?;
-    count_bio(device, bio.watched, -1);
+    count_bio(device, bio.owned, -1);
+    let busy_ns = if bio.in_device != 0 {
+        leaves(device, bio.owned, now).saturating_sub(bio.clock) / CLOCK_UNITS
+    } else {
+        0
+    };
     ship::window(now)?;
     let issued = if bio.issued_ktime_ns != 0 {
         bio.issued_ktime_ns
@@ -207,18 +298,21 @@ pub fn bio_done(bio: &Bio, bytes: u32, first: u32, now: u64) -> Option<()> {
         bio.queued_ktime_ns
     };
     let (queue_ns, device_ns) = (issued - bio.queued_ktime_ns, now.saturating_sub(issued));
-    let key = IoKey {
-        dev: bio.dev,
-        tgid: bio.tgid,
+    let bytes = match bio.opf & OP_MASK {
+        OP_READ | OP_WRITE => u64::from(bytes),
+        _ => 0,
     };
+    if bio.owned != 0 {
+        writeback::bio_done(bio, bytes, queue_ns, device_ns, busy_ns);
+    }
+    let key = io_key(bio);
     // Where it has no entry, that was counted as a loss when it was queued.
     if let Some(totals) = NEIGHBOUR_IO.get_ptr_mut(key) {
         // SAFETY: a live map value; entries are never removed.
         unsafe {
             atomic::add(&raw mut (*totals).count, 1);
-            if matches!(bio.opf & OP_MASK, OP_READ | OP_WRITE) {
-                atomic::add(&raw mut (*totals).bytes, u64::from(bytes));
-            }
+            atomic::add(&raw mut (*totals).bytes, bytes);
+            atomic::add(&raw mut (*totals).busy_ns, busy_ns);
             if first != 0 {
                 atomic::add(&raw mut (*totals).device_ns, device_ns);
             }
@@ -226,16 +320,31 @@ pub fn bio_done(bio: &Bio, bytes: u32, first: u32, now: u64) -> Option<()> {
     }
     if bio.watched != 0 {
         let (own, others) = (u64::from(bio.ahead_own), u64::from(bio.ahead_others));
+        let kind = match bio.opf & OP_MASK {
+            OP_READ => KIND_READ,
+            // `bio.bytes` is its size when it was queued.
+            OP_WRITE if bio.bytes == 0 => KIND_FLUSH,
+            _ => KIND_WRITE,
+        };
         // SAFETY: a live map value; entries are never removed.
         unsafe {
+            let behind_ns = (*device).others_clock.saturating_sub(bio.others_clock) / CLOCK_UNITS;
+            let behind_ns = behind_ns.min(device_ns);
             atomic::add(&raw mut (*device).queue_ns, queue_ns);
             atomic::add(&raw mut (*device).device_ns, device_ns);
+            atomic::add(&raw mut (*device).device_behind_ns, behind_ns);
             if others != 0 {
                 let behind_ns = queue_ns * others / (own + others);
                 atomic::add(&raw mut (*device).queue_behind_ns, behind_ns);
-                let behind_ns = device_ns * others / (own + others + 1);
-                atomic::add(&raw mut (*device).device_behind_ns, behind_ns);
             }
+            let times = if behind_ns == 0 {
+                &raw mut (*device).alone[kind]
+            } else {
+                &raw mut (*device).beside[kind]
+            };
+            atomic::add(&raw mut (*times).count, 1);
+            atomic::add(&raw mut (*times).total_ns, device_ns);
+            atomic::add(&raw mut (*times).behind_ns, behind_ns);
         }
     }
     Some(())

@@ -77,6 +77,14 @@ pub fn window(now_ktime_ns: u64) -> Option<&'static Window> {
     SHIP_WINDOW.get(0).filter(|w| w.holds(now_ktime_ns))
 }
 
+/// The window, if it has begun; it may have ended.
+#[inline(always)]
+pub fn opened(now_ktime_ns: u64) -> Option<&'static Window> {
+    SHIP_WINDOW
+        .get(0)
+        .filter(|w| now_ktime_ns >= w.start_ktime_ns)
+}
+
 /// The window as far as states are concerned: tracked before it begins, frozen at its end.
 #[inline(always)]
 pub fn tracking(now_ktime_ns: u64) -> Option<&'static Window> {

@@ -10,6 +10,7 @@ pub mod sched;
 pub mod snapshot;
 pub mod stacks;
 pub mod udp;
+pub mod writeback;
 
 use crate::model::{Capture, ThreadId};
 use crate::ship::{Role, Ship};
@@ -33,6 +34,8 @@ pub struct Summaries {
     pub udp: Option<udp::UdpSummary>,
     /// Who else ran and wrote; nothing if the capture does not tell.
     pub neighbours: Option<neighbour::NeighbourSummary>,
+    /// Their block I/O by file, on the devices of the pier and any other.
+    pub files: Vec<writeback::FileSummary>,
     /// CPU samples per thread.
     pub samples: Vec<(ThreadId, u64)>,
 }
@@ -49,6 +52,7 @@ pub fn aggregate(capture: &Capture) -> Summaries {
         ames: ames::summarise(capture),
         udp: udp::summarise(capture),
         neighbours: neighbour::summarise(capture),
+        files: writeback::summarise(&capture.totals.writeback),
         samples: cpu_clock::samples_per_thread(&capture.events),
         threads,
     }

@@ -3,8 +3,9 @@
 //! - *Run queue*: by what ran while the ship's threads waited. Waits too short to be looked into are
 //!   nobody's.
 //! - *Disk*: the share of the ship's I/O time that it was behind others' requests, split among them by
-//!   their time in the device. The rest is the device's own. A commit also waits for the journal,
-//!   which the kernel writes; it is taken to be held up like the ship's own requests.
+//!   their shares of the device's busy time. What the kernel writes back of the ship's files is the
+//!   ship's own. The rest is the device's. A commit also waits for the journal, which the kernel writes
+//!   for all; it is taken to be held up like the ship's own requests.
 //! - A quota, and what is left of the disk's time where the group's I/O is limited, is the *limits'*.
 //! - What is stolen is the *hypervisor's*; upkeep of memory, sending and waiting for the king the
 //!   *ship's own*.
@@ -30,8 +31,10 @@ pub enum Party {
     OtherProcesses,
     /// This profiler.
     Profiler,
-    /// Kernel threads: on the disk, write-back and the journal.
+    /// Kernel threads: on the disk, write-back of what nobody was seen to write.
     Kernel,
+    /// The journal and metadata of the file system, which all who write there share.
+    Journal,
     /// The hypervisor.
     Hypervisor,
     /// The limits of the ship's control group.
@@ -53,6 +56,7 @@ impl Party {
             Self::OtherProcesses => "other processes",
             Self::Profiler => "this profiler",
             Self::Kernel => "kernel threads",
+            Self::Journal => "shared journal",
             Self::Hypervisor => "hypervisor",
             Self::Limits => "limits of its group",
             Self::Device => "device itself",
@@ -67,6 +71,7 @@ impl Party {
             NeighbourKind::OtherShip => Self::OtherShips,
             NeighbourKind::Process => Self::OtherProcesses,
             NeighbourKind::Kernel => Self::Kernel,
+            NeighbourKind::Journal => Self::Journal,
             NeighbourKind::Profiler => Self::Profiler,
             NeighbourKind::Idle => Self::WakeUp,
             NeighbourKind::Forgotten => Self::Unknown,
@@ -157,11 +162,11 @@ pub fn disk(ns: u64, neighbours: Option<&NeighbourSummary>, rest: Party) -> Vec<
             let users = device.users.iter();
             users.filter(|user| user.neighbour.kind != NeighbourKind::Ship)
         };
-        let others_ns = sum(others().map(|user| user.device_ns));
+        let others_ns = sum(others().map(|user| user.busy_ns));
         parts.extend(others().map(|user| Due {
             party: Party::of(user.neighbour.kind),
             neighbour: Some(&user.neighbour),
-            ns: share(of_device_ns, user.device_ns, others_ns),
+            ns: share(of_device_ns, user.busy_ns, others_ns),
         }));
     }
     close(&mut parts, ns, rest);
@@ -239,7 +244,9 @@ pub fn heaviest<'a>(
         };
         let key = match (neighbour.kind, &neighbour.ship) {
             (kind, Some(ship)) => (kind, ship.as_str(), 0),
-            (NeighbourKind::Kernel | NeighbourKind::Ship, _) => (neighbour.kind, "", 0),
+            (NeighbourKind::Kernel | NeighbourKind::Journal | NeighbourKind::Ship, _) => {
+                (neighbour.kind, "", 0)
+            }
             (kind, None) => (kind, "", neighbour.tgid),
         };
         let (first, largest, total) = sums.entry(key).or_insert((neighbour, 0, 0));
@@ -284,7 +291,9 @@ mod tests {
             neighbour: one(kind, tgid),
             count: 1,
             bytes: 4096,
+            written_back_bytes: 0,
             device_ns,
+            busy_ns: device_ns,
         }
     }
 
@@ -299,6 +308,7 @@ mod tests {
                 queue_behind_ns: 100,
                 device_ns: 300,
                 device_behind_ns: 100,
+                busy_ns: 1300,
                 users: vec![
                     user(NeighbourKind::Ship, 1, 900),
                     user(NeighbourKind::Process, 7, 300),

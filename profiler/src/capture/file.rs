@@ -14,12 +14,15 @@ use profiler_common::neighbour::{AheadKey, AheadTotals, DeviceTotals, IoKey, IoT
 use profiler_common::sched::{Thread, WaitKey, Waits};
 use profiler_common::snapshot::SnapshotTotals;
 use profiler_common::udp::{UdpKey, UdpTotals};
+use profiler_common::writeback::{File, FileIo, FileIoKey, FileKey};
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::decode::{decode, order};
 use super::validate::validate;
-use crate::model::{AmesTotals, Capture, Event, Meta, NeighbourTotals, Symbols, Totals};
+use crate::model::{
+    AmesTotals, Capture, Event, Meta, NeighbourTotals, Symbols, Totals, WritebackTotals,
+};
 
 const MAGIC: &[u8; 8] = b"profile\0";
 /// Version of the format. Raised by every change that an older reader would misread.
@@ -39,12 +42,14 @@ const SNAPSHOT: &str = "snapshot";
 const AHEAD: &str = "ahead";
 const DEVICES: &str = "devices";
 const IO: &str = "io";
+const FILES: &str = "files";
+const FILE_IO: &str = "file-io";
 const SYMBOLS: &str = "symbols";
 const END: &str = "end";
 /// All that are read.
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 15] = [
     META, RECORDS, THREADS, WAITS, BLOCK, UDP, AMES, AMES_TIMES, SNAPSHOT, AHEAD, DEVICES, IO,
-    SYMBOLS,
+    FILES, FILE_IO, SYMBOLS,
 ];
 
 /// Why a file is no capture that can be read.
@@ -161,6 +166,8 @@ pub fn write(
     section(to, AHEAD, &pairs(&totals.neighbours.ahead))?;
     section(to, DEVICES, &pairs(&totals.neighbours.devices))?;
     section(to, IO, &pairs(&totals.neighbours.io))?;
+    section(to, FILES, &pairs(&totals.writeback.files))?;
+    section(to, FILE_IO, &pairs(&totals.writeback.io))?;
     section(to, SYMBOLS, &json(SYMBOLS, symbols)?)?;
     section(to, END, &[])
 }
@@ -213,6 +220,10 @@ pub fn read(from: &mut impl Read) -> Result<Capture, FileError> {
                 ahead: from_pairs::<AheadKey, AheadTotals>(AHEAD, bytes(AHEAD)?)?,
                 devices: from_pairs::<u32, DeviceTotals>(DEVICES, bytes(DEVICES)?)?,
                 io: from_pairs::<IoKey, IoTotals>(IO, bytes(IO)?)?,
+            },
+            writeback: WritebackTotals {
+                files: from_pairs::<FileKey, File>(FILES, bytes(FILES)?)?,
+                io: from_pairs::<FileIoKey, FileIo>(FILE_IO, bytes(FILE_IO)?)?,
             },
         },
         symbols: from_json(SYMBOLS, bytes(SYMBOLS)?)?,

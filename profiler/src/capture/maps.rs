@@ -12,6 +12,7 @@ use profiler_common::ship::{ShipProcess, Window, filter_slot};
 use profiler_common::udp::{UdpKey, UdpTotals};
 
 use super::probes::{ProbeError, Probes};
+use super::writeback;
 use crate::model::{NeighbourTotals, Totals};
 
 impl Probes {
@@ -61,15 +62,24 @@ impl Probes {
             .map_err(|e| map_error("UDP_SOCKETS", e))
     }
 
-    /// Follows everybody's I/O on a device, to tell whose was ahead of the ship's.
+    /// Follows everybody's I/O on a device, to tell whose was ahead of the ship's. `takes_bios`: it has no
+    /// requests.
     ///
     /// # Errors
     /// If the kernel refuses the map update.
-    pub fn watch_device(&mut self, major: u32, minor: u32) -> Result<(), ProbeError> {
+    pub fn watch_device(
+        &mut self,
+        major: u32,
+        minor: u32,
+        takes_bios: bool,
+    ) -> Result<(), ProbeError> {
         let mut devices: HashMap<_, u32, DeviceTotals> = self.map_mut("NEIGHBOUR_DEVICES")?;
-        let zero: DeviceTotals = zerocopy::FromZeros::new_zeroed();
+        let device = DeviceTotals {
+            takes_bios: takes_bios.into(),
+            ..zerocopy::FromZeros::new_zeroed()
+        };
         devices
-            .insert(major << 20 | minor, zero, 0)
+            .insert(major << 20 | minor, device, 0)
             .map_err(|e| map_error("NEIGHBOUR_DEVICES", e))
     }
 
@@ -172,6 +182,7 @@ impl Probes {
                 devices: entries(&self.ebpf, "NEIGHBOUR_DEVICES")?,
                 io: entries(&self.ebpf, "NEIGHBOUR_IO")?,
             },
+            writeback: writeback::totals(&self.ebpf)?,
         };
         // The kernel's order is that of its hash; ours must not depend on it.
         totals.threads.sort_by_key(|(tid, _)| *tid);
@@ -188,7 +199,9 @@ impl Probes {
             .ahead
             .sort_by_key(|(key, _)| (key.waiter_tgid, key.tgid));
         neighbours.devices.sort_by_key(|(dev, _)| *dev);
-        neighbours.io.sort_by_key(|(key, _)| (key.dev, key.tgid));
+        neighbours
+            .io
+            .sort_by_key(|(key, _)| (key.dev, key.tgid, key.via));
         Ok(totals)
     }
 
@@ -238,7 +251,10 @@ impl Probes {
     }
 }
 
-fn entries<K: Pod, V: Pod>(ebpf: &Ebpf, name: &'static str) -> Result<Vec<(K, V)>, ProbeError> {
+pub(super) fn entries<K: Pod, V: Pod>(
+    ebpf: &Ebpf,
+    name: &'static str,
+) -> Result<Vec<(K, V)>, ProbeError> {
     let map = ebpf.map(name).ok_or_else(|| map_error(name, "missing"))?;
     let map: HashMap<_, K, V> = HashMap::try_from(map).map_err(|e| map_error(name, e))?;
     map.iter()

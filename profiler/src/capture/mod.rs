@@ -15,3 +15,4 @@ pub mod probes;
 pub mod sampling;
 pub mod symbols;
 mod validate;
+mod writeback;

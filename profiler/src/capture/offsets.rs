@@ -22,6 +22,12 @@ pub fn resolve(btf: &Btf) -> Result<Offsets, MissingField> {
             .ok_or(MissingField { structure, field })
     };
     let may = |structure, field| btf.field(structure, field).unwrap_or(ABSENT);
+    let size = |structure| {
+        btf.size_of(structure).ok_or(MissingField {
+            structure,
+            field: "(size)",
+        })
+    };
     let argument = |tracepoint, structure: &str| {
         let arguments = btf.tracepoint(tracepoint).unwrap_or_default();
         arguments
@@ -46,10 +52,7 @@ pub fn resolve(btf: &Btf) -> Result<Offsets, MissingField> {
         task_flags: need("task_struct", "flags")?,
         task_sum_exec: need("task_struct", "se.sum_exec_runtime")?,
         regs_syscall,
-        regs_bytes: btf.size_of("pt_regs").ok_or(MissingField {
-            structure: "pt_regs",
-            field: "(size)",
-        })?,
+        regs_bytes: size("pt_regs")?,
         has_task_pt_regs: btf
             .has_constant("bpf_func_id", "BPF_FUNC_task_pt_regs")
             .into(),
@@ -66,6 +69,26 @@ pub fn resolve(btf: &Btf) -> Result<Offsets, MissingField> {
         bio_bdev: may("bio", "bi_bdev"),
         bdev_disk: may("block_device", "bd_disk"),
         bio_disk: may("bio", "bi_disk"),
+        bio_vecs: need("bio", "bi_io_vec")?,
+        bio_index: need("bio", "bi_iter.bi_idx")?,
+        bvec_bytes: size("bio_vec")?,
+        bvec_page: need("bio_vec", "bv_page")?,
+        page_compound_head: may("page", "compound_head"),
+        // A folio begins as its first page does.
+        page_mapping: btf
+            .field("page", "mapping")
+            .unwrap_or_else(|| may("folio", "mapping")),
+        mapping_host: need("address_space", "host")?,
+        inode_mode: need("inode", "i_mode")?,
+        inode_mapping: need("inode", "i_mapping")?,
+        inode_ino: need("inode", "i_ino")?,
+        inode_generation: need("inode", "i_generation")?,
+        inode_sb: need("inode", "i_sb")?,
+        sb_dev: need("super_block", "s_dev")?,
+        inode_dentry: need("inode", "i_dentry.first")?,
+        dentry_alias: may("dentry", "d_u.d_alias"),
+        dentry_parent: need("dentry", "d_parent")?,
+        dentry_name: may("dentry", "d_name.name"),
         disk_major: need("gendisk", "major")?,
         disk_first_minor: need("gendisk", "first_minor")?,
         bio_queue_arg: argument("block_bio_queue", "bio"),

@@ -20,7 +20,7 @@ use super::offsets::{self, MissingField};
 use super::points::{
     CPU_CLOCK, EVENT_ENTRIES, PAGE_FAULT_MAJOR, TRACEPOINTS, Tracepoint, WITHOUT_EVENTS,
 };
-use super::{kallsyms, sampling};
+use super::{kallsyms, sampling, writeback};
 use crate::model::{ProbeStatus, ProgramCost};
 
 /// Where the kernel shows its BTF.
@@ -130,6 +130,12 @@ impl Probes {
             probes.note(tracepoint.name, tracepoint.without, result.err());
         }
         if options.recording {
+            let result = probes.attach_tracepoint(writeback::tracepoint(&kernel), &kernel, &btf);
+            probes.note(
+                writeback::tracepoint(&kernel),
+                writeback::WITHOUT,
+                result.err(),
+            );
             for name in EVENT_ENTRIES {
                 let result = probes.attach_syscall_entry(name);
                 probes.note(name, WITHOUT_EVENTS, result.err());

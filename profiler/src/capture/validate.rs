@@ -7,7 +7,10 @@ use profiler_common::ames::{FLAGS, TIMES};
 use profiler_common::packet::KINDS;
 
 use super::file::FileError;
-use crate::model::{AmesTotals, Capture, Event, Meta, NeighbourTotals, Totals, packet_order, sum};
+use super::writeback::{file_io_order, file_order};
+use crate::model::{
+    AmesTotals, Capture, Event, Meta, NeighbourTotals, Totals, WritebackTotals, packet_order, sum,
+};
 
 /// Longest window: well above the longest that can be asked for (an hour).
 const MAX_WINDOW_NS: u64 = 1 << 43;
@@ -118,7 +121,8 @@ fn totals(totals: &Totals, window_ns: u64) -> Result<(), FileError> {
     )?;
     ranges(totals)?;
     ames(&totals.ames)?;
-    neighbours(&totals.neighbours)
+    neighbours(&totals.neighbours)?;
+    writeback(&totals.writeback)
 }
 
 fn ames(totals: &AmesTotals) -> Result<(), FileError> {
@@ -162,7 +166,12 @@ fn neighbours(totals: &NeighbourTotals) -> Result<(), FileError> {
             && ascending(devices.iter().map(|(dev, _)| *dev))
             && devices.iter().all(|(_, d)| {
                 // What was behind others is a part.
-                sums(&[d.queue_ns, d.device_ns])
+                let times = d.alone.iter().chain(&d.beside);
+                sums(&[d.queue_ns, d.device_ns, d.busy_ns, d.in_device])
+                    && d.changed_ktime_ns <= MAX_KTIME_NS
+                    && times
+                        .clone()
+                        .all(|t| sums(&[t.count, t.total_ns, t.behind_ns]))
                     && d.queue_behind_ns <= d.queue_ns
                     && d.device_behind_ns <= d.device_ns
             }),
@@ -171,10 +180,29 @@ fn neighbours(totals: &NeighbourTotals) -> Result<(), FileError> {
     require(
         "io",
         few(io.len())
-            && ascending(io.iter().map(|(key, _)| (key.dev, key.tgid)))
+            && ascending(io.iter().map(|(key, _)| (key.dev, key.tgid, key.via)))
             && io
                 .iter()
-                .all(|(_, io)| sums(&[io.count, io.bytes, io.device_ns])),
+                .all(|(_, io)| sums(&[io.count, io.bytes, io.device_ns, io.busy_ns])),
+    )
+}
+
+fn writeback(totals: &WritebackTotals) -> Result<(), FileError> {
+    let few = |length: usize| length <= MAX_ENTRIES;
+    let files = &totals.files;
+    require(
+        "files",
+        few(files.len()) && ascending(files.iter().map(|(key, _)| file_order(key))),
+    )?;
+    let io = &totals.io;
+    require(
+        "file-io",
+        few(io.len())
+            && ascending(io.iter().map(|(key, _)| file_io_order(key)))
+            && io.iter().all(|(_, io)| {
+                let sums = [io.count, io.bytes, io.queue_ns, io.device_ns, io.busy_ns];
+                sums.iter().all(|value| *value <= MAX_SUM)
+            }),
     )
 }
 

@@ -14,6 +14,7 @@ use crate::capture::file::Recording;
 use crate::capture::privileges;
 use crate::capture::probes::{ProbeError, ProbeOptions, Probes};
 use crate::capture::symbols::Executables;
+use crate::host::block::takes_bios;
 use crate::host::cgroup::unified_group;
 use crate::host::counters::{counters, now_ktime_ns};
 use crate::host::memory::{self, Mappings, RangeUse};
@@ -181,7 +182,12 @@ pub fn run(
         open_code(roots, &mut executables, tgid);
     }
     // With all rights: whose a pier is, its open files tell.
-    let other_ships = other_ships(roots, &ship);
+    let ships = ship::ships(roots);
+    probes.name_files(&ship::files::files(roots, &ship))?;
+    for other in other_than(&ship, ships.as_deref().unwrap_or_default()) {
+        probes.name_files(&ship::files::files(roots, other))?;
+    }
+    let other_ships = other_ships(ships, &ship);
     let tids: Vec<u32> = ship
         .tgids()
         .iter()
@@ -264,7 +270,9 @@ impl Session<'_> {
         let targets = self.ship.targets();
         let host = host_facts(self.roots, &targets);
         for device in host.storage.backing.devices().iter().take(MAX_DEVICES) {
-            self.probes.watch_device(device.major, device.minor)?;
+            let takes_bios = takes_bios(self.roots, device.major, device.minor);
+            self.probes
+                .watch_device(device.major, device.minor, takes_bios)?;
         }
         let king_counters_start = self.king_counters.read();
         let start_ktime_ns = now_ktime_ns() + LEAD.as_nanos() as u64;
@@ -421,7 +429,7 @@ impl Session<'_> {
     fn neighbours(&self, totals: &Totals, followed: &[u32]) -> NeighbourFacts {
         let mut ships = self.other_ships.clone();
         if let (Reading::Known(ships), Reading::Known(now)) =
-            (&mut ships, other_ships(self.roots, &self.ship))
+            (&mut ships, other_ships(ship::ships(self.roots), &self.ship))
         {
             let new = |ship: &OtherShip| {
                 let known = ships.iter().flat_map(|ship| &ship.tgids);
@@ -461,13 +469,20 @@ fn diagnostics(probes: &mut Probes) -> Option<aya_log::EbpfLogger<&'static dyn l
         .ok()
 }
 
+/// Those of a host's ships that are not this one.
+fn other_than<'a>(ship: &Ship, ships: &'a [Ship]) -> impl Iterator<Item = &'a Ship> {
+    let king = ship.king.tgid;
+    ships.iter().filter(move |other| other.king.tgid != king)
+}
+
 /// The other ships of this host.
-fn other_ships(roots: &Roots, ship: &Ship) -> Reading<Vec<OtherShip>> {
-    match ship::ships(roots) {
+fn other_ships(
+    ships: Result<Vec<Ship>, impl std::fmt::Display>,
+    ship: &Ship,
+) -> Reading<Vec<OtherShip>> {
+    match ships {
         Ok(ships) => Reading::Known(
-            ships
-                .iter()
-                .filter(|other| other.king.tgid != ship.king.tgid)
+            other_than(ship, &ships)
                 .map(|other| OtherShip {
                     label: other.label(),
                     tgids: other.tgids(),

@@ -4,7 +4,7 @@
 mod device;
 mod storage;
 
-pub use device::{BlockDevice, DeviceClass, device};
+pub use device::{BlockDevice, DeviceClass, device, takes_bios};
 pub use storage::{Backing, StorageFacts, storage};
 
 use std::collections::BTreeMap;

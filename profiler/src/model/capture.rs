@@ -10,6 +10,7 @@ use profiler_common::neighbour::{AheadKey, AheadTotals, DeviceTotals, IoKey, IoT
 use profiler_common::sched::{Thread, WaitKey, Waits};
 use profiler_common::snapshot::SnapshotTotals;
 use profiler_common::udp::{UdpKey, UdpTotals};
+use profiler_common::writeback::{File, FileIo, FileIoKey, FileKey};
 use serde::{Deserialize, Serialize};
 
 use super::{Event, Symbols};
@@ -243,6 +244,17 @@ pub struct Totals {
     pub ames: AmesTotals,
     /// What neighbours did; empty in a sampler's window.
     pub neighbours: NeighbourTotals,
+    /// The ship's I/O by file; empty in a sampler's window.
+    pub writeback: WritebackTotals,
+}
+
+/// The ship's I/O by file, whoever sent it to the device.
+#[derive(Debug, Default, Clone)]
+pub struct WritebackTotals {
+    /// The files that there is I/O of, by their keys' numbers.
+    pub files: Vec<(FileKey, File)>,
+    /// Their I/O by file, device and kind.
+    pub io: Vec<(FileIoKey, FileIo)>,
 }
 
 /// Datagrams by whom they are from and for, and times around them.

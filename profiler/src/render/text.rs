@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 
 use super::page::Page;
 use super::{events, harmless};
-use crate::attribute::{Cause, VerdictKind};
+use crate::attribute::{Cause, VerdictKind, ratio};
 use crate::catalogue::{Answer, Gain};
 use crate::model::{EndReason, sum};
 use crate::recommend::Fix;
 use crate::report::units::{bytes, count, duration, percent, percent_range};
 use crate::report::{
-    CauseShare, Check, DISK_BYTES, EventTimesLine, PartShare, Report, Severity, ThreadBudget,
+    CauseShare, Check, DISK_BUSY, DISK_BYTES, DeviceUse, EventTimesLine, PartShare, Report,
+    Severity, ThreadBudget,
 };
 use crate::ship::Role;
 
@@ -181,6 +182,35 @@ fn ship_or_host(page: &mut Page, report: &Report) {
         .collect();
     if !parts.is_empty() {
         page.wrapped("SHIP OR HOST  ", &parts.join(" · "));
+    }
+    let device = report.neighbours.devices.first();
+    if let (Some(Cause::Disk), Some(device)) = (report.verdict.cause, device) {
+        page.wrapped(
+            "DISK BUSY     ",
+            &disk_busy(device, report.window.duration_ns),
+        );
+    }
+}
+
+/// How much of the time the pier's device had something to do, and for whom.
+fn disk_busy(device: &DeviceUse, window_ns: u64) -> String {
+    let busy = &device.busy;
+    let share = |ns| percent_range(ratio(ns, window_ns), ratio(ns, window_ns));
+    let parts = [
+        ("this ship", busy.ship_ns),
+        ("other ships", busy.other_ships_ns),
+        ("others", busy.others_ns),
+        ("shared journal", busy.journal_ns),
+    ];
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(_, ns)| ratio(*ns, window_ns) >= MIN_PARTY)
+        .map(|(name, ns)| format!("{name} {}", share(*ns)))
+        .collect();
+    let whole = format!("{} {} of the time", device.device, share(busy.total_ns));
+    match parts.as_slice() {
+        [] => whole,
+        parts => format!("{whole}: {}", parts.join(" · ")),
     }
 }
 
@@ -367,6 +397,10 @@ fn check(check: &Check) -> Option<String> {
     }
     // About everybody and not the ship: only where it does not hold.
     if check.what == DISK_BYTES && check.ours.abs_diff(check.kernels) <= check.kernels / 50 {
+        return None;
+    }
+    // The kernel's begins earlier, when a request is made.
+    if check.what == DISK_BUSY {
         return None;
     }
     let mut text = String::new();

@@ -7,7 +7,7 @@ use profiler_common::sched::TASK_INTERRUPTIBLE;
 
 use super::checks::checks;
 use super::findings::findings;
-use super::host::{neighbours, ship_or_host};
+use super::host::{file_io, neighbours, ship_or_host};
 use super::mars_spans::mars_spans;
 use super::sentence;
 use super::state::State;
@@ -98,6 +98,7 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
             .iter()
             .map(|block| block_line(block, meta))
             .collect(),
+        file_io: file_io(summaries, meta),
         memory: summaries.memory.clone(),
         snapshots: summaries.snapshots.clone(),
         page_in_rule: attribution.page_ins,
@@ -346,7 +347,7 @@ fn own_cost(meta: &Meta) -> OwnCost {
 }
 
 fn losses(losses: &Losses) -> Vec<Loss> {
-    const REASONS: [(u32, &str); 19] = [
+    const REASONS: [(u32, &str); 20] = [
         (
             loss::WAIT_RECORD,
             "long waits that are summed, but have no stack (ring buffer full)",
@@ -394,6 +395,10 @@ fn losses(losses: &Losses) -> Vec<Loss> {
         (
             loss::AMES_SLOT,
             "datagrams that are under no ship's name (map full)",
+        ),
+        (
+            loss::FILE_SLOT,
+            "files of the ship, or block I/O of theirs, not told apart (map full)",
         ),
         (loss::USER_STACK, "user stacks that could not be read"),
     ];

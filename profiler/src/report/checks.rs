@@ -17,6 +17,9 @@ pub const THROTTLED_TIME: &str = "throttled time";
 /// Name of the check of everybody's bytes on the pier's device.
 pub const DISK_BYTES: &str = "the disk's bytes";
 
+/// Name of the check of the time in which the pier's device was busy.
+pub const DISK_BUSY: &str = "the disk's busy time";
+
 const SCHEDSTAT: &str = "/proc/PID/task/TID/schedstat";
 
 /// All comparisons that this capture allows.
@@ -30,6 +33,7 @@ pub fn checks(capture: &Capture, summaries: &Summaries, attribution: &Attributio
         of_device(capture, summaries, Operation::Write),
         of_device(capture, summaries, Operation::Read),
         on_device(capture, summaries),
+        device_busy(capture, summaries),
         major_faults(summaries, capture),
         swapped_in(capture, summaries),
         lost_datagrams(capture, summaries),
@@ -92,6 +96,23 @@ fn run_queue(capture: &Capture, summaries: &Summaries) -> Option<Check> {
         source: SCHEDSTAT,
         ours,
         kernels,
+        unit: "ns",
+        others_included: false,
+    })
+}
+
+/// Time in which that device had a request. The kernel's is counted in its ticks, and from when a request
+/// is made; ours from when the device has it.
+fn device_busy(capture: &Capture, summaries: &Summaries) -> Option<Check> {
+    let device = summaries.neighbours.as_ref()?.devices.first()?;
+    let name = super::build::device_name(&capture.meta, device.dev);
+    let of = |counters: &KernelCounters| Some(counters.disks.known()?.get(&name)?.busy_ns);
+    let before = of(&capture.meta.counters_start)?;
+    Some(Check {
+        what: DISK_BUSY,
+        source: "/proc/diskstats",
+        ours: device.busy_ns,
+        kernels: of(&capture.meta.counters_end)?.saturating_sub(before),
         unit: "ns",
         others_included: false,
     })

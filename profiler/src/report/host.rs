@@ -6,7 +6,10 @@ use serde::Serialize;
 
 use super::build::device_name;
 use crate::aggregate::Summaries;
-use crate::aggregate::neighbour::{AheadSummary, IoSummary, Neighbour, NeighbourKind};
+use crate::aggregate::neighbour::{
+    AheadSummary, DeviceSummary, IoSummary, Neighbour, NeighbourKind,
+};
+use crate::aggregate::writeback::FileSums;
 use crate::attribute::{Attribution, Party, blame, ratio};
 use crate::catalogue::limits;
 use crate::model::{Meta, sum};
@@ -68,6 +71,8 @@ pub struct DeviceUse {
     pub below: bool,
     /// Time in which it had at least one request, by `/proc/diskstats`; nothing if unknown.
     pub busy_ns: Option<u64>,
+    /// That time as the programs saw it, by who had requests in the device.
+    pub busy: BusySplit,
     /// Shares of its time by party. A request's time counts for who queued its first part.
     pub shares: Vec<DeviceShare>,
     /// Time of the ship's I/O in the queue.
@@ -76,10 +81,44 @@ pub struct DeviceUse {
     pub queue_behind_ns: u64,
     /// Time of the ship's I/O in the device.
     pub device_ns: u64,
-    /// Of that, behind others' requests: likewise.
+    /// Of that, behind others' requests: an estimate by what else was in the device at each moment, at
+    /// most what it took longer than without others.
     pub device_behind_ns: u64,
     /// Processes that used it, the 16 heaviest first, the ship's among them.
     pub users: Vec<IoSummary>,
+}
+
+/// Time in which a device had at least one request. At each moment all requests in it have the same
+/// share, so the parts sum to the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct BusySplit {
+    /// The whole.
+    pub total_ns: u64,
+    /// The ship's own requests, and what others wrote of its files.
+    pub ship_ns: u64,
+    /// Those of other ships of this host, likewise.
+    pub other_ships_ns: u64,
+    /// Those of all other processes, likewise, and of kernel threads that wrote nobody's files.
+    pub others_ns: u64,
+    /// Journal and metadata of the file system, written by the kernel for all who use it.
+    pub journal_ns: u64,
+    /// Requests that were not done when the capture ended.
+    pub unfinished_ns: u64,
+}
+
+/// The ship's I/O of one file, or of what is no file.
+#[derive(Debug, Clone, Serialize)]
+pub struct FileLine {
+    /// Device name, or its numbers.
+    pub device: String,
+    /// Directory and name, or what it is instead.
+    pub file: String,
+    /// What was read.
+    pub read: FileSums,
+    /// What the ship's threads wrote.
+    pub written: FileSums,
+    /// What others wrote for it: the kernel's write-back, the journal's thread, a `sync`.
+    pub written_back: FileSums,
 }
 
 /// One party's share of a device.
@@ -163,7 +202,40 @@ pub fn neighbours(attribution: &Attribution, summaries: &Summaries, meta: &Meta)
     }
 }
 
-fn device_use(device: &crate::aggregate::neighbour::DeviceSummary, meta: &Meta) -> DeviceUse {
+/// Lists the ship's I/O by file.
+pub fn file_io(summaries: &Summaries, meta: &Meta) -> Vec<FileLine> {
+    let lines = summaries.files.iter().map(|file| FileLine {
+        device: device_name(meta, file.dev),
+        file: file.name.clone(),
+        read: file.read,
+        written: file.written,
+        written_back: file.written_back,
+    });
+    lines.collect()
+}
+
+fn busy_split(device: &DeviceSummary) -> BusySplit {
+    let of = |kinds: &[NeighbourKind]| {
+        let users = device.users.iter();
+        let of = users.filter(|user| kinds.contains(&user.neighbour.kind));
+        sum(of.map(|user| user.busy_ns))
+    };
+    let all_ns = sum(device.users.iter().map(|user| user.busy_ns));
+    let ship_ns = of(&[NeighbourKind::Ship]);
+    let other_ships_ns = of(&[NeighbourKind::OtherShip]);
+    let journal_ns = of(&[NeighbourKind::Journal]);
+    let unfinished_ns = device.busy_ns.saturating_sub(all_ns);
+    BusySplit {
+        total_ns: all_ns.saturating_add(unfinished_ns),
+        ship_ns,
+        other_ships_ns,
+        others_ns: all_ns.saturating_sub(sum([ship_ns, other_ships_ns, journal_ns])),
+        journal_ns,
+        unfinished_ns,
+    }
+}
+
+fn device_use(device: &DeviceSummary, meta: &Meta) -> DeviceUse {
     let whole_ns = sum(device.users.iter().map(|user| user.device_ns));
     let name = device_name(meta, device.dev);
     let busy_ns = || {
@@ -190,6 +262,7 @@ fn device_use(device: &crate::aggregate::neighbour::DeviceSummary, meta: &Meta) 
     DeviceUse {
         below: device.below,
         busy_ns: busy_ns(),
+        busy: busy_split(device),
         shares,
         queue_ns: device.queue_ns,
         queue_behind_ns: device.queue_behind_ns,
@@ -197,5 +270,59 @@ fn device_use(device: &crate::aggregate::neighbour::DeviceSummary, meta: &Meta) 
         device_behind_ns: device.device_behind_ns,
         users: device.users.iter().take(MAX_LISTED).cloned().collect(),
         device: name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_devices_busy_time_sum_to_it() {
+        let user = |kind, busy_ns| IoSummary {
+            neighbour: Neighbour {
+                kind,
+                tgid: 1,
+                comm: String::new(),
+                cgroup: None,
+                ship: None,
+                ended: false,
+            },
+            count: 1,
+            bytes: 0,
+            written_back_bytes: 0,
+            device_ns: 10 * busy_ns,
+            busy_ns,
+        };
+        let mut device = DeviceSummary {
+            dev: 1,
+            below: false,
+            queue_ns: 0,
+            queue_behind_ns: 0,
+            device_ns: 0,
+            device_behind_ns: 0,
+            busy_ns: 1_000,
+            users: vec![
+                user(NeighbourKind::Ship, 300),
+                user(NeighbourKind::OtherShip, 200),
+                user(NeighbourKind::Process, 100),
+                user(NeighbourKind::Kernel, 50),
+                user(NeighbourKind::Profiler, 5),
+                user(NeighbourKind::Journal, 40),
+            ],
+        };
+        let expected = BusySplit {
+            total_ns: 1_000,
+            ship_ns: 300,
+            other_ships_ns: 200,
+            others_ns: 155,
+            journal_ns: 40,
+            unfinished_ns: 305,
+        };
+        assert_eq!(busy_split(&device), expected);
+        // More than the whole, by what two CPUs at once may add twice: the sum is the whole then.
+        device.busy_ns = 600;
+        let split = busy_split(&device);
+        assert_eq!((split.total_ns, split.unfinished_ns), (695, 0));
     }
 }

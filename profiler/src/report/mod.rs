@@ -11,13 +11,15 @@ mod state;
 pub mod units;
 
 pub use build::{report, report_of};
-pub use checks::{DISK_BYTES, THROTTLED_TIME};
+pub use checks::{DISK_BUSY, DISK_BYTES, THROTTLED_TIME};
 pub use events::{
     BehindLine, EventTimesLine, KindLine, PhaseLine, TimesLine, WorstEvent, WorstPart,
 };
 pub use findings::MANY_MAPPINGS_RATIO;
 use host::is_named;
-pub use host::{DeviceShare, DeviceUse, Neighbours, PartyShare, ShipOrHost, StealLine};
+pub use host::{
+    BusySplit, DeviceShare, DeviceUse, FileLine, Neighbours, PartyShare, ShipOrHost, StealLine,
+};
 pub use mars_spans::{MarsSpans, SpanEntry, SpanLine};
 
 use serde::Serialize;
@@ -77,6 +79,8 @@ pub struct Report {
     pub threads: Vec<ThreadBudget>,
     /// Block I/O.
     pub block_io: Vec<BlockLine>,
+    /// The ship's block I/O by file, the busiest first on each device.
+    pub file_io: Vec<FileLine>,
     /// Memory.
     pub memory: MemorySummary,
     /// Snapshots, for which the ship stands still; nothing if they were not followed.

@@ -329,9 +329,17 @@ pub fn evidence(leaf: Leaf, facts: &Evidence<'_>) -> String {
         text
     };
     match leaf {
-        Leaf::LogCommit => on_disk(block(summaries, meta, Role::CommitWorker)),
+        Leaf::LogCommit => on_disk(format!(
+            "{}{}",
+            block(summaries, meta, Role::CommitWorker),
+            written_back(summaries, |file| file.ends_with("/data.mdb"))
+        )),
         Leaf::Snapshot => {
-            let block = on_disk(block(summaries, meta, Role::Mars));
+            let block = on_disk(format!(
+                "{}{}",
+                block(summaries, meta, Role::Mars),
+                written_back(summaries, |file| file.starts_with("chk/"))
+            ));
             match summaries.snapshots.as_ref().filter(|s| s.seen() > 0) {
                 Some(seen) => format!(
                     "{}, up to {}; {block}",
@@ -439,6 +447,20 @@ fn block(summaries: &Summaries, meta: &Meta, role: Role) -> String {
     match slowest {
         Some(p95) => format!("{}, {device} p95 {}", bytes(total), duration(p95)),
         None => format!("{}, {device}", bytes(total)),
+    }
+}
+
+/// What others wrote of some files in the ship's name, on the device that the pier's file system is on.
+fn written_back(summaries: &Summaries, file: impl Fn(&str) -> bool) -> String {
+    let devices = summaries.neighbours.as_ref().map(|all| &all.devices);
+    let Some(device) = devices.and_then(|devices| devices.first()) else {
+        return String::new();
+    };
+    let of = summaries.files.iter();
+    let of = of.filter(|one| one.dev == device.dev && file(&one.name));
+    match sum(of.map(|one| one.written_back.bytes)) {
+        0 => String::new(),
+        written => format!(", {} more written back", bytes(written)),
     }
 }
 

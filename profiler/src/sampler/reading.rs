@@ -17,7 +17,7 @@ use profiler_common::snapshot::SnapshotTotals;
 use profiler_common::udp::UdpTotals;
 use zerocopy::FromZeros;
 
-use crate::model::{AmesTotals, NeighbourTotals, ThreadState, Totals};
+use crate::model::{AmesTotals, NeighbourTotals, ThreadState, Totals, WritebackTotals};
 
 /// A thread as it is entered before it is watched: in the state that procfs gives it, since
 /// `at_ktime_ns`. Without this, one that sleeps would be in no sum until it is woken, and then with all
@@ -134,6 +134,7 @@ pub fn difference(before: &Totals, after: &Totals, end_ktime_ns: u64) -> Totals 
         // The programs keep none of these while they sample.
         ames: AmesTotals::default(),
         neighbours: NeighbourTotals::default(),
+        writeback: WritebackTotals::default(),
         threads: after
             .threads
             .iter()

@@ -7,6 +7,7 @@ mod arguments;
 pub mod conn;
 mod discover;
 mod error;
+pub mod files;
 mod king_counters;
 mod lock;
 pub mod loom;

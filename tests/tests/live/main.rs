@@ -32,3 +32,4 @@ mod unharmed;
 mod units;
 mod upkeep;
 mod verdicts;
+mod writeback;

@@ -240,6 +240,7 @@ pub(super) fn living(totals: &Totals) -> Totals {
         snapshots: totals.snapshots.clone(),
         ames: totals.ames.clone(),
         neighbours: totals.neighbours.clone(),
+        writeback: totals.writeback.clone(),
     }
 }
 

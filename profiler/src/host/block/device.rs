@@ -72,6 +72,13 @@ pub struct BlockDevice {
     pub parts: Vec<(u32, u32)>,
 }
 
+/// Whether a disk takes bios as they are, without making requests of them: device mapper, RAID. Those with
+/// requests have a directory of their queues (`blk_mq_sysfs_register`, `block/blk-mq-sysfs.c`).
+pub fn takes_bios(roots: &Roots, major: u32, minor: u32) -> bool {
+    let directory = roots.sys.join(format!("dev/block/{major}:{minor}"));
+    directory.exists() && !directory.join("mq").exists()
+}
+
 /// Reads the disk that `major:minor` is, or is a partition of.
 ///
 /// # Errors
