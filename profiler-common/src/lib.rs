@@ -11,6 +11,7 @@ pub mod arch;
 pub mod block;
 pub mod cpu_clock;
 pub mod histogram;
+pub mod hoon;
 pub mod loss;
 pub mod memory;
 pub mod neighbour;

@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that turn values into values.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "model",
+    "hoon",
     "history",
     "aggregate",
     "attribute",
