@@ -183,6 +183,24 @@ shared! {
         /// Keeps the size a multiple of 8.
         pub zero: u32,
     }
+
+    /// Where the program walks a stack and builds its record.
+    pub struct HoonScratch {
+        /// The record.
+        pub record: HoonRecord,
+        /// The frames behind it.
+        pub frames: [HoonFrame; MAX_FRAMES],
+        /// Addresses of the roads, home first.
+        pub roads: [u64; MAX_ROADS],
+        /// Which of them is being walked.
+        pub road: u32,
+        /// What is left of its list.
+        pub list: u32,
+        /// Frames so far.
+        pub count: u32,
+        /// Keeps the size a multiple of 8.
+        pub zero: u32,
+    }
 }
 
 #[cfg(test)]

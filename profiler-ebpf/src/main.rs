@@ -12,6 +12,7 @@
 mod atomic;
 mod block;
 mod cpu_clock;
+mod hoon;
 mod kernel;
 mod loss;
 mod memory;

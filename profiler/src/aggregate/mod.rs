@@ -3,6 +3,7 @@
 pub mod block;
 pub mod cpu_clock;
 pub mod events;
+pub mod hoon;
 pub mod memory;
 pub mod neighbour;
 pub mod sched;
@@ -32,6 +33,8 @@ pub struct Summaries {
     pub neighbours: Option<neighbour::NeighbourSummary>,
     /// CPU samples per thread.
     pub samples: Vec<(ThreadId, u64)>,
+    /// Their Hoon stacks; nothing if none were taken.
+    pub hoon: Option<hoon::HoonSummary>,
 }
 
 /// Sums a capture up.
@@ -46,6 +49,7 @@ pub fn aggregate(capture: &Capture) -> Summaries {
         udp: udp::summarise(capture),
         neighbours: neighbour::summarise(capture),
         samples: cpu_clock::samples_per_thread(&capture.events),
+        hoon: hoon::summarise(capture),
         threads,
     }
 }

@@ -18,6 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::decode::{decode, order};
 use super::validate::validate;
+use crate::hoon::HoonNames;
 use crate::model::{Capture, Event, Meta, NeighbourTotals, Symbols, Totals};
 
 const MAGIC: &[u8; 8] = b"profile\0";
@@ -37,10 +38,11 @@ const AHEAD: &str = "ahead";
 const DEVICES: &str = "devices";
 const IO: &str = "io";
 const SYMBOLS: &str = "symbols";
+const HOON: &str = "hoon";
 const END: &str = "end";
 /// All that are read.
-const SECTIONS: [&str; 11] = [
-    META, RECORDS, THREADS, WAITS, BLOCK, UDP, SNAPSHOT, AHEAD, DEVICES, IO, SYMBOLS,
+const SECTIONS: [&str; 12] = [
+    META, RECORDS, THREADS, WAITS, BLOCK, UDP, SNAPSHOT, AHEAD, DEVICES, IO, SYMBOLS, HOON,
 ];
 
 /// Why a file is no capture that can be read.
@@ -141,6 +143,7 @@ pub fn write(
     recording: &Recording,
     totals: &Totals,
     symbols: &Symbols,
+    hoon: &HoonNames,
 ) -> Result<(), FileError> {
     to.write_all(MAGIC)?;
     to.write_all(&FORMAT_VERSION.to_le_bytes())?;
@@ -156,6 +159,7 @@ pub fn write(
     section(to, DEVICES, &pairs(&totals.neighbours.devices))?;
     section(to, IO, &pairs(&totals.neighbours.io))?;
     section(to, SYMBOLS, &json(SYMBOLS, symbols)?)?;
+    section(to, HOON, &json(HOON, hoon)?)?;
     section(to, END, &[])
 }
 
@@ -206,6 +210,11 @@ pub fn read(from: &mut impl Read) -> Result<Capture, FileError> {
             },
         },
         symbols: from_json(SYMBOLS, bytes(SYMBOLS)?)?,
+        // Captures from before Hoon stacks have neither them nor their names.
+        hoon: match sections.get(HOON) {
+            Some(bytes) => from_json(HOON, bytes)?,
+            None => HoonNames::default(),
+        },
     };
     validate(&mut capture)?;
     Ok(capture)

@@ -14,6 +14,7 @@ use crate::capture::file::Recording;
 use crate::capture::privileges;
 use crate::capture::probes::{ProbeError, ProbeOptions, Probes};
 use crate::capture::symbols::Executables;
+use crate::hoon::HoonNames;
 use crate::host::counters::{counters, now_ktime_ns};
 use crate::host::memory::{self, Mappings, RangeUse};
 use crate::host::neighbours::{self, NeighbourFacts, OtherShip};
@@ -23,6 +24,8 @@ use crate::model::{
     Clocks, EndReason, Losses, Meta, NS_PER_S, OwnUse, ProgramCost, Symbols, ThreadState, Totals,
 };
 use crate::ship::{self, MarsConfig, Ship, loom};
+
+use super::hoon::HoonLookUps;
 
 /// How often the ring buffer is emptied. It never wakes us: that would cost a context switch a
 /// record.
@@ -76,6 +79,8 @@ pub struct Taken {
     pub totals: Totals,
     /// The code that stacks are named by.
     executables: Executables,
+    /// What Hoon stacks are named by.
+    hoon: HoonNames,
 }
 
 impl Taken {
@@ -86,6 +91,7 @@ impl Taken {
             recording,
             totals,
             executables,
+            hoon,
         } = self;
         let (events, malformed) = recording.decode();
         let symbols: Symbols = executables.resolve(&events);
@@ -96,6 +102,7 @@ impl Taken {
                 events,
                 totals,
                 symbols,
+                hoon,
             },
             recording,
         )
@@ -200,6 +207,7 @@ pub fn run(
         options,
         probes,
         executables,
+        hoon: HoonLookUps::default(),
         other_ships,
         mappings_start: BTreeMap::new(),
         interrupt,
@@ -233,6 +241,7 @@ struct Session<'a> {
     options: &'a CaptureOptions,
     probes: Probes,
     executables: Executables,
+    hoon: HoonLookUps,
     other_ships: Reading<Vec<OtherShip>>,
     mappings_start: BTreeMap<u32, Mappings>,
     interrupt: Signal,
@@ -272,7 +281,7 @@ impl Session<'_> {
         let counters_end = counters(self.roots, &targets);
         let loom_end = loom::answer(self.roots, &self.ship);
         tokio::time::sleep(SETTLE).await;
-        self.probes.drain(|record| recording.push(record));
+        self.take_records(&mut recording);
         let totals = self.probes.totals()?;
         let losses = Losses {
             kernel: self.probes.losses()?,
@@ -326,6 +335,7 @@ impl Session<'_> {
             recording,
             totals,
             executables: self.executables,
+            hoon: self.hoon.into_names(),
         })
     }
 
@@ -351,7 +361,7 @@ impl Session<'_> {
                 () = tokio::time::sleep_until(end) => break EndReason::TimeIsUp,
                 _ = tick.tick() => {}
             }
-            self.probes.drain(|record| recording.push(record));
+            self.take_records(recording);
             if let Some(diagnostics) = &mut diagnostics {
                 diagnostics.flush();
             }
@@ -374,6 +384,15 @@ impl Session<'_> {
             costs = self.costs_since(&costs_before, counted_from);
         }
         Ok((ended, costs.0, costs.1))
+    }
+
+    /// Empties the ring buffer. Hoon stacks are named at once: nouns do not last.
+    fn take_records(&mut self, recording: &mut Recording) {
+        let (roots, hoon) = (self.roots, &mut self.hoon);
+        self.probes.drain(|record| {
+            hoon.look_up(roots, record);
+            recording.push(record);
+        });
     }
 
     fn costs_since(&self, before: &[ProgramCost], since_ktime_ns: u64) -> (Vec<ProgramCost>, u64) {

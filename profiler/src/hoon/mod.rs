@@ -1,7 +1,7 @@
 //! Hoon stacks: what of its own code a ship computes, read from outside.
 //!
 //! Two stages, apart in time. [`walk()`] is what the programs do at a sample, said in plain Rust: it
-//! follows roads and lists of hints and keeps references. [`Resolver`] finds out later what the
+//! follows roads and lists of hints and keeps references. [`HoonNames`] finds out later what the
 //! references mean, and believes nothing that does not have the hash which the sample saw. Both
 //! read memory that changes under them, or that anybody made: all work is bounded.
 
@@ -17,7 +17,7 @@ mod walk;
 
 pub use names::{Folding, fold};
 pub use nouns::Unresolved;
-pub use resolve::{FrameKey, Resolution, Resolver};
+pub use resolve::{FrameKey, HoonNames, Resolution};
 pub use site::{MeanSite, Site, Spot};
 pub use spin::{SpinError, SpinStack};
 pub use walk::{HoonStack, walk};

@@ -14,11 +14,17 @@ use super::{Memory, words};
 pub(super) const MAX_READS: u32 = 2048;
 
 /// Why a hint has no name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Error)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Error, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Unresolved {
     /// It is not in memory.
     #[error("not in memory")]
     Absent,
+    /// Nobody looked: the process' memory could not be read.
+    #[error("not looked up")]
+    NotLookedUp,
     /// Something else is there by now.
     #[error("gone when it was looked up")]
     Changed,

@@ -45,57 +45,70 @@ impl FrameKey {
 /// A hint, looked up.
 pub type Resolution = Result<Site, Unresolved>;
 
-/// Names found so far. What was checked by its hash is remembered for good, wherever nouns move: the
-/// key is the content's, and a noun that moves gets another key. The code of a `%mean` that carries no
-/// hash is looked up each time, and forgotten once it turns out to be different; a place or a text
-/// without a hash gets no name.
-#[derive(Debug, Clone, Default)]
-pub struct Resolver {
-    found: BTreeMap<FrameKey, Site>,
-    failed: BTreeMap<FrameKey, Unresolved>,
+/// What the hints of a capture are, as far as they were looked up. What was checked by its hash is
+/// remembered for good, wherever nouns move: the key is the content's, and a noun that moves gets
+/// another key. The code of a `%mean` that carries no hash is looked up each time, and forgotten once
+/// it turns out to be different; a place or a text without a hash gets no name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    from = "Vec<(FrameKey, Resolution)>",
+    into = "Vec<(FrameKey, Resolution)>"
+)]
+pub struct HoonNames {
+    known: BTreeMap<FrameKey, Resolution>,
 }
 
-impl Resolver {
+impl HoonNames {
     /// Looks a frame up unless it is known. To be called as soon after the sample as possible.
     pub fn look_up(&mut self, memory: &impl Memory, frame: &HoonFrame) {
         let key = FrameKey::of(frame);
+        let known = self.known.get(&key);
         let is_content = key.mug != 0 || is_direct(key.noun);
-        if is_content && self.found.contains_key(&key) {
+        if is_absent(frame) || is_content && matches!(known, Some(Ok(_))) {
             return;
         }
-        match resolve(memory, frame) {
+        let found = resolve(memory, frame);
+        let resolution = match known {
             // Two hints were at one place: neither can be told from the other any more.
-            Ok(site) if self.found.get(&key).is_some_and(|known| *known != site) => {
-                self.found.remove(&key);
-                self.failed.insert(key, Unresolved::Changed);
-            }
-            Ok(_) if !is_content && self.failed.contains_key(&key) => {}
-            Ok(site) => {
-                self.failed.remove(&key);
-                self.found.insert(key, site);
-            }
-            Err(why) => {
-                if !is_content {
-                    self.found.remove(&key);
-                }
-                self.failed.insert(key, why);
-            }
+            Some(known) if !is_content && *known != found => Err(Unresolved::Changed),
+            _ => found,
+        };
+        self.known.insert(key, resolution);
+    }
+
+    /// What a frame is.
+    ///
+    /// # Errors
+    /// Why it has no name.
+    pub fn get(&self, frame: &HoonFrame) -> Result<&Site, Unresolved> {
+        if is_absent(frame) {
+            return Err(Unresolved::Absent);
+        }
+        match self.known.get(&FrameKey::of(frame)) {
+            Some(Ok(site)) => Ok(site),
+            Some(Err(why)) => Err(*why),
+            None => Err(Unresolved::NotLookedUp),
         }
     }
+}
 
-    /// What is known of a frame.
-    pub fn get(&self, frame: &HoonFrame) -> Result<&Site, Unresolved> {
-        let key = FrameKey::of(frame);
-        self.found.get(&key).ok_or_else(|| {
-            let why = self.failed.get(&key).copied();
-            why.unwrap_or(Unresolved::Absent)
-        })
+impl From<Vec<(FrameKey, Resolution)>> for HoonNames {
+    fn from(known: Vec<(FrameKey, Resolution)>) -> Self {
+        Self {
+            known: known.into_iter().collect(),
+        }
     }
+}
 
-    /// All names found.
-    pub fn into_found(self) -> BTreeMap<FrameKey, Site> {
-        self.found
+impl From<HoonNames> for Vec<(FrameKey, Resolution)> {
+    fn from(names: HoonNames) -> Self {
+        names.known.into_iter().collect()
     }
+}
+
+/// Whether the noun was not in memory when the sample was taken. Looking for it would page it in.
+fn is_absent(frame: &HoonFrame) -> bool {
+    frame.kind & FRAME_ABSENT != 0
 }
 
 /// What a frame is, from memory as it is now.
@@ -103,8 +116,7 @@ impl Resolver {
 /// # Errors
 /// If it cannot be read, or is not what was sampled.
 pub(super) fn resolve(memory: &impl Memory, frame: &HoonFrame) -> Resolution {
-    if frame.kind & FRAME_ABSENT != 0 {
-        // Looking again would page it in.
+    if is_absent(frame) {
         return Err(Unresolved::Absent);
     }
     let mut nouns = Nouns::new(memory, &V4);

@@ -12,11 +12,12 @@ use crate::model::{Capture, FrameKind, ThreadId};
 use crate::report::units::{count, duration};
 
 /// The flamegraphs that a capture allows, with the names of their files.
-pub const KINDS: [(StackKind, &str); 4] = [
+pub const KINDS: [(StackKind, &str); 5] = [
     (StackKind::OnCpu, "on-cpu.svg"),
     (StackKind::OffCpu, "off-cpu.svg"),
     (StackKind::BlockIo, "block-io.svg"),
     (StackKind::PageFault, "page-fault.svg"),
+    (StackKind::Hoon, "hoon.svg"),
 ];
 
 /// An SVG; nothing if the capture holds no stack of this kind.
@@ -75,6 +76,7 @@ fn options(capture: &Capture, kind: StackKind, total: u64) -> Options<'static> {
         StackKind::OffCpu => ("Time blocked, waits for work left out", BasicPalette::Blue),
         StackKind::BlockIo => ("Block I/O, from queued to done", BasicPalette::Io),
         StackKind::PageFault => ("Major page faults", BasicPalette::Mem),
+        StackKind::Hoon => ("Hoon: mars' time on CPU", BasicPalette::Green),
     };
     let meta = &capture.meta;
     let mut options = Options::default();

@@ -19,6 +19,7 @@ pub use host::{DeviceShare, DeviceUse, Neighbours, PartyShare, ShipOrHost, Steal
 
 use serde::Serialize;
 
+use crate::aggregate::hoon::HoonSummary;
 use crate::aggregate::memory::MemorySummary;
 use crate::aggregate::snapshot::SnapshotSummary;
 use crate::aggregate::udp::UdpSummary;
@@ -80,6 +81,8 @@ pub struct Report {
     pub page_in_rule: PageInRule,
     /// Datagrams.
     pub udp: Option<UdpSummary>,
+    /// Whose code mars computed; nothing if no Hoon stack was taken.
+    pub hoon: Option<HoonSummary>,
     /// Our sums beside the kernel's own.
     pub checks: Vec<Check>,
     /// What the profiler cost.

@@ -9,6 +9,7 @@ mod discover;
 mod error;
 mod lock;
 pub mod loom;
+pub mod memory;
 mod name;
 mod pier;
 mod role;

@@ -41,6 +41,7 @@ mod road {
     pub const HAT: usize = 0x10;
     pub const MAT: usize = 0x14;
     pub const RUT: usize = 0x18;
+    pub const TAX: usize = 0x51c;
     pub const BYTES: usize = 0x558;
 }
 
@@ -53,6 +54,10 @@ const _: () = assert!(KID_BELOW_MAT_WORDS as usize * 4 >= road::BYTES);
 
 /// Words between the parent's heap and the kid's stack (vere leaves 2^20 on a loom of 2 GB).
 const PAD_WORDS: u32 = 1 << 20;
+
+/// Where the constants of the ship's code lie: behind the home struct, on its page.
+const CONSTANTS: usize = 0x800;
+const _: () = assert!(CONSTANTS >= home::ROAD + road::BYTES);
 
 /// One bit per loom page, set when the page differs from the snapshot: as many as the largest loom has.
 static DIRTY: [AtomicU64; 1 << 14] = [const { AtomicU64::new(u64::MAX) }; 1 << 14];
@@ -150,6 +155,7 @@ impl Loom {
         let at = kid as usize * 4;
         self.set_u32(at + road::PARENT, (home::ROAD / 4) as u32);
         self.set_u32(at + road::KID, 0);
+        self.set_u32(at + road::TAX, 0);
         self.set_u32(at + road::CAP, hat + pad);
         self.set_u32(at + road::MAT, hat + pad);
         self.set_u32(at + road::RUT, rut);
@@ -264,13 +270,19 @@ impl Loom {
         (self.bytes / 4) as u32
     }
 
+    /// Offset of the room for constants of the ship's code.
+    pub fn constants(&self) -> usize {
+        CONSTANTS
+    }
+
     fn u32_at(&self, offset: usize) -> u32 {
         debug_assert!(offset + 4 <= self.bytes);
         // SAFETY: the offset lies within the loom and is aligned; volatile, since the profiler's view is the purpose.
         unsafe { pointer(offset).read_volatile() }
     }
 
-    fn set_u32(&self, offset: usize, value: u32) {
+    /// Writes one word.
+    pub fn set_u32(&self, offset: usize, value: u32) {
         debug_assert!(offset + 4 <= self.bytes);
         // SAFETY: as above; a read-only page is made writable by the fault handler.
         unsafe { pointer(offset).write_volatile(value) }
@@ -307,6 +319,43 @@ impl Kid {
         // SAFETY: the range is free heap of this road: above its stack, below what was allocated before.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
         start
+    }
+}
+
+impl Kid {
+    /// Opens a road inside of this one, on its heap (vere `u3m_leap`). There is at most one.
+    pub fn leap(&self, loom: &Loom) {
+        self.allocate(loom, &[0; road::BYTES]);
+        let inside = loom.u32_at(self.at + road::HAT);
+        loom.set_u32(inside as usize * 4 + road::PARENT, (self.at / 4) as u32);
+        loom.set_u32(self.at + road::KID, inside);
+    }
+
+    /// Closes it, if there is one.
+    pub fn fall(&self, loom: &Loom) {
+        loom.set_u32(self.at + road::KID, 0);
+    }
+
+    /// What the innermost road's computing is under: a list of hints.
+    pub fn hints(&self, loom: &Loom) -> u32 {
+        loom.u32_at(self.innermost(loom) + road::TAX)
+    }
+
+    /// Replaces it.
+    pub fn set_hints(&self, loom: &Loom, list: u32) {
+        loom.set_u32(self.innermost(loom) + road::TAX, list);
+    }
+
+    /// The cell that was allocated last.
+    pub fn newest(&self, loom: &Loom) -> u32 {
+        loom.u32_at(self.at + road::HAT) >> 2 | 0xc000_0000
+    }
+
+    fn innermost(&self, loom: &Loom) -> usize {
+        match loom.u32_at(self.at + road::KID) {
+            0 => self.at,
+            inside => inside as usize * 4,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use profiler_common::snapshot::LOOM_START;
 
 use super::super::nouns;
 use super::super::resolve::resolve;
-use super::super::{Folding, Resolver, Site, Unresolved, fold, walk};
+use super::super::{Folding, HoonNames, Site, Unresolved, fold, walk};
 use super::loom::{Loom, spot};
 
 fn n(number: u64) -> Noun {
@@ -75,11 +75,11 @@ fn all_roads_are_walked_from_the_innermost_out() {
         (stack.end, stack.event_number, stack.roads.len()),
         (END_WHOLE, 42, 3)
     );
-    let mut resolver = Resolver::default();
+    let mut names = HoonNames::default();
     for frame in &stack.frames {
-        resolver.look_up(&loom, frame);
+        names.look_up(&loom, frame);
     }
-    let sites = || stack.frames.iter().map(|frame| resolver.get(frame).ok());
+    let sites = || stack.frames.iter().map(|frame| names.get(frame).ok());
     let lines = fold(sites(), Folding::Line);
     assert_eq!(
         lines[..3],
@@ -168,19 +168,21 @@ fn a_noun_that_was_replaced_has_no_name() {
         .map(|i| loom.words[&(V4.address(other) + i * 4)])
         .collect();
     loom.set(V4.address(place), &words);
-    let mut resolver = Resolver::default();
-    resolver.look_up(&loom, &before);
-    assert_eq!(resolver.get(&before), Err(Unresolved::Changed));
+    let mut names = HoonNames::default();
+    names.look_up(&loom, &before);
+    assert_eq!(names.get(&before), Err(Unresolved::Changed));
     // At the next sample it is another hint, with another hash.
     let after = walk(&loom).frames[0];
-    resolver.look_up(&loom, &after);
-    assert_eq!(resolver.get(&after).unwrap().line(), "/app/hood/hoon:1");
+    names.look_up(&loom, &after);
+    assert_eq!(names.get(&after).unwrap().line(), "/app/hood/hoon:1");
     // A name once found stays right, and is not read again.
     loom.words.clear();
     loom.reads.set(0);
-    resolver.look_up(&loom, &after);
+    names.look_up(&loom, &after);
     assert_eq!(loom.reads.get(), 0);
-    assert_eq!(resolver.into_found().len(), 1);
+    // The file keeps both, found or not.
+    let kept = serde_json::to_string(&names).unwrap();
+    assert_eq!(serde_json::from_str::<HoonNames>(&kept).unwrap(), names);
 }
 
 #[test]
@@ -191,19 +193,19 @@ fn code_without_a_hash_is_forgotten_once_it_is_seen_to_differ() {
         mug: 0,
         ..walk(&loom).frames[0]
     };
-    let mut resolver = Resolver::default();
-    resolver.look_up(&loom, &frame);
-    assert!(matches!(resolver.get(&frame), Ok(Site::Mean(_))));
+    let mut names = HoonNames::default();
+    names.look_up(&loom, &frame);
+    assert!(matches!(names.get(&frame), Ok(Site::Mean(_))));
     let (other, _) = loom.noun(&printer("tack", 2));
     let words: Vec<u32> = (0..4)
         .map(|i| loom.words[&(V4.address(other) + i * 4)])
         .collect();
     loom.set(V4.address(frame.noun), &words);
-    resolver.look_up(&loom, &frame);
-    assert_eq!(resolver.get(&frame), Err(Unresolved::Changed));
-    resolver.look_up(&loom, &frame);
+    names.look_up(&loom, &frame);
+    assert_eq!(names.get(&frame), Err(Unresolved::Changed));
+    names.look_up(&loom, &frame);
     assert_eq!(
-        resolver.get(&frame),
+        names.get(&frame),
         Err(Unresolved::Changed),
         "and it stays so"
     );

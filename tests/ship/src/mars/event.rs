@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::bracket::Bracket;
 use crate::compute::Computer;
-use crate::loom::{self, Loom, PAGE_BYTES};
+use crate::hoon::{Code, PIECES};
+use crate::loom::{self, Kid, Loom, PAGE_BYTES};
 use crate::packet;
 use crate::stream::Outbox;
 use crate::sys::monotonic_ns;
@@ -21,6 +22,7 @@ pub struct Kernel {
     pub loom: Loom,
     bracket: Bracket,
     computer: Computer,
+    code: Code,
     next_page: usize,
 }
 
@@ -52,7 +54,9 @@ impl Kernel {
         // SAFETY: the heap stays mapped to the end of the process, and is written to only between computations and
         // by this thread.
         let computer = unsafe { Computer::calibrate(heap, bytes) };
+        let code = Code::write(&loom);
         Ok(Self {
+            code,
             loom,
             bracket: Bracket::new()?,
             computer,
@@ -150,7 +154,7 @@ impl Kernel {
         self.bracket.enter();
         let start_ktime_ns = monotonic_ns();
         let kid = self.loom.leap();
-        let finished = self.computer.run(work.compute_us);
+        let finished = self.run_pieces(&kid, work.compute_us);
         self.dirty(work.dirty_pages);
         let result = kid.allocate(
             &self.loom,
@@ -171,6 +175,24 @@ impl Kernel {
             end_ktime_ns: monotonic_ns(),
             is_done,
         }
+    }
+
+    /// Computes piece by piece, each under its hints. False if a signal cut it short.
+    fn run_pieces(&mut self, kid: &Kid, compute_us: u64) -> bool {
+        let mut left_us = compute_us;
+        PIECES.iter().enumerate().all(|(index, piece)| {
+            let is_last = index + 1 == PIECES.len();
+            let us = if is_last {
+                left_us
+            } else {
+                compute_us * piece.percent / 100
+            };
+            left_us -= us;
+            self.code.enter(&self.loom, kid, index);
+            let finished = self.computer.run(us);
+            self.code.leave(&self.loom, kid);
+            finished
+        })
     }
 
     /// Writes to the next clean pages of the heap, as many as asked for and there are.

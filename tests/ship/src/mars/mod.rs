@@ -107,6 +107,7 @@ pub fn run(options: &MarsOptions) -> anyhow::Result<u8> {
             .context("cannot protect the guard page")?;
         let (frames, gifts) = (VecDeque::new(), VecDeque::new());
         truth.record(&json!({"event": "mars", "mars_pid": std::process::id(), "start_ktime_ns": monotonic_ns()}));
+        truth.record(&crate::hoon::truth());
         let inbox = Inbox::new();
         let state = State::Work;
         Mars {

@@ -1,0 +1,87 @@
+//! Hoon stacks, against what the ship says that its computing is under.
+
+use std::fs;
+
+use harness::gate;
+use harness::profile::Profile;
+use harness::scratch::Scratch;
+use harness::ship::ShipOptions;
+
+use crate::support::{DONE, Report, ShipInMemory, number};
+
+/// Length of the capture, s.
+const SECONDS: u64 = 12;
+/// Computing of an event, µs: long beside the time between samples, so that each of its parts gets its
+/// number of them, and short beside the capture, whose ends cut events.
+const COMPUTE_US: u64 = 60_000;
+/// By how much a share may be wrong, of one.
+const TOLERANCE: f64 = 0.03;
+/// Fewer samples say nothing about shares.
+const MIN_SAMPLES: u64 = 100;
+
+#[test]
+fn hoon_shares_are_those_of_the_ship() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let mut ship = ShipInMemory::start(&ShipOptions {
+        events_per_second: Some(20.0),
+        compute_us: Some(COMPUTE_US),
+        ..ShipOptions::default()
+    });
+    let home = Scratch::in_memory("out").unwrap();
+    let output = home.path().join("run");
+    let outcome = Profile::deep_dive(ship.ship.pier(), SECONDS)
+        .json()
+        .output(&output)
+        .run()
+        .unwrap();
+    assert_eq!(outcome.code(), Some(DONE), "{}", outcome.stderr);
+    let report = Report::of(&outcome);
+    let hoon = &report.0["hoon"];
+    let computing = number(hoon, "computing");
+    assert!(computing >= MIN_SAMPLES, "{hoon}");
+    assert_eq!(number(hoon, "unknown_layout"), 0, "{hoon}");
+    assert_eq!(number(hoon, "incomplete"), 0, "{hoon}");
+    assert_eq!(hoon["unresolved"], serde_json::json!({}), "{hoon}");
+
+    ship.ship.stop().unwrap();
+    let truth = ship.ship.mars_truth().unwrap();
+    let truth = truth.iter().find(|line| line["event"] == "hoon").unwrap();
+    let picture = fs::read_to_string(output.join("hoon.svg")).unwrap();
+    let mut told = 0;
+    for piece in truth["pieces"].as_array().unwrap() {
+        let names: Vec<&str> = piece["outermost_first"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|name| name.as_str().unwrap())
+            .collect();
+        for name in &names {
+            assert!(picture.contains(name), "{name} is not in the picture");
+        }
+        let owner = names.iter().rev().find_map(|name| owner(name)).unwrap();
+        let samples = hoon["owners"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find_map(|entry| (entry[0] == *owner).then(|| entry[1].as_u64().unwrap()));
+        let share = samples.unwrap_or(0) as f64 / computing as f64;
+        let expected = piece["percent"].as_f64().unwrap() / 100.0;
+        println!("{owner}: {share:.3} of {computing} samples, {expected:.3} by the ship");
+        assert!((share - expected).abs() <= TOLERANCE, "{owner}: {hoon}");
+        told += samples.unwrap_or(0);
+    }
+    // Between two pieces no hint is on the list; hardly a sample falls there.
+    assert!(computing - told <= computing / 50, "{hoon}");
+}
+
+/// Agent or vane of a place of the ship's.
+fn owner(name: &str) -> Option<String> {
+    let knots: Vec<&str> = name.split('/').collect();
+    match knots[..] {
+        ["", "app", agent, ..] => Some(format!("/app/{agent}")),
+        ["", "sys", "vane", vane, ..] => Some(vane.to_owned()),
+        _ => None,
+    }
+}
