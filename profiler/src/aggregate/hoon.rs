@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use profiler_common::hoon::{END_ABSENT, END_LAYOUT, END_ROADS, END_WHOLE};
+use profiler_common::hoon::{END_ABSENT, END_FRAMES, END_LAYOUT, END_ROADS, END_WHOLE};
 use serde::Serialize;
 
 use crate::hoon::{Folding, HoonNames, Unresolved, fold};
@@ -15,10 +15,8 @@ pub struct HoonSummary {
     pub samples: u64,
     /// Of those, under a computation; the others were in what the runtime does around it.
     pub computing: u64,
-    /// Samples whose memory is of a layout that is not known: nothing was read.
-    pub unknown_layout: u64,
-    /// Samples whose outer frames are missing, or all: not in memory, too many, or no list of hints.
-    pub incomplete: u64,
+    /// Samples of which frames are missing, or all, by reason.
+    pub incomplete: BTreeMap<Incomplete, u64>,
     /// Frames of all stacks.
     pub frames: u64,
     /// Of those, without a name, by reason.
@@ -29,13 +27,52 @@ pub struct HoonSummary {
     pub without_owner: u64,
 }
 
+/// Why frames of a stack are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Incomplete {
+    /// It has more than are followed: the outermost.
+    TooManyFrames,
+    /// There are more roads than are followed, so it is not known which is the innermost: all.
+    TooManyRoads,
+    /// A page was not in memory: what lies further out.
+    NotInMemory,
+    /// What was read is no list of hints: what lies further out.
+    Malformed,
+    /// The memory is of a layout that is not known: all.
+    UnknownLayout,
+}
+
+impl Incomplete {
+    fn of(event: &HoonEvent) -> Option<Self> {
+        match event.end {
+            END_WHOLE => None,
+            END_FRAMES => Some(Self::TooManyFrames),
+            END_ROADS => Some(Self::TooManyRoads),
+            END_ABSENT => Some(Self::NotInMemory),
+            END_LAYOUT => Some(Self::UnknownLayout),
+            _ => Some(Self::Malformed),
+        }
+    }
+
+    /// What stands in a stack for what is missing.
+    fn note(self) -> &'static str {
+        match self {
+            Self::TooManyFrames => "[outer frames: too many]",
+            Self::TooManyRoads => "[too many roads]",
+            Self::NotInMemory => "[outer frames: not in memory]",
+            Self::Malformed => "[outer frames: no list of hints]",
+            Self::UnknownLayout => "[layout of memory not known]",
+        }
+    }
+}
+
 /// Sums them up; nothing if none were taken.
 pub fn summarise(capture: &Capture) -> Option<HoonSummary> {
     let mut summary = HoonSummary {
         samples: 0,
         computing: 0,
-        unknown_layout: 0,
-        incomplete: 0,
+        incomplete: BTreeMap::new(),
         frames: 0,
         unresolved: BTreeMap::new(),
         owners: Vec::new(),
@@ -44,10 +81,8 @@ pub fn summarise(capture: &Capture) -> Option<HoonSummary> {
     let mut owners: BTreeMap<String, u64> = BTreeMap::new();
     for event in events(capture) {
         summary.samples += 1;
-        match event.end {
-            END_WHOLE => {}
-            END_LAYOUT => summary.unknown_layout += 1,
-            _ => summary.incomplete += 1,
+        if let Some(reason) = Incomplete::of(event) {
+            *summary.incomplete.entry(reason).or_default() += 1;
         }
         for frame in &event.frames {
             summary.frames += 1;
@@ -78,14 +113,11 @@ pub fn stacks(
 ) -> impl Iterator<Item = (&HoonEvent, Vec<String>)> {
     events(capture).map(move |event| {
         let mut names = sites(event, &capture.hoon, folding);
-        let note = match event.end {
-            END_LAYOUT => Some("[layout of memory not known]"),
-            END_ROADS => Some("[innermost road not known]"),
-            END_ABSENT if event.frames.is_empty() => Some("[not in memory]"),
-            END_WHOLE if !is_computing(event) => Some("[no computation]"),
-            END_WHOLE if names.is_empty() => Some("[no hints]"),
-            END_WHOLE => None,
-            _ => Some("[outer frames missing]"),
+        let note = match Incomplete::of(event) {
+            Some(reason) => Some(reason.note()),
+            None if !is_computing(event) => Some("[no computation]"),
+            None if names.is_empty() => Some("[no hints]"),
+            None => None,
         };
         names.splice(0..0, note.map(str::to_owned));
         (event, names)

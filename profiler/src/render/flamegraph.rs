@@ -6,6 +6,7 @@ use inferno::flamegraph::color::{BackgroundColor, BasicPalette, Palette};
 use inferno::flamegraph::{Options, from_lines};
 
 use super::harmless;
+use crate::aggregate::hoon;
 use crate::aggregate::stacks::{Folded, StackKind, fold};
 use crate::attribute::syscall_name;
 use crate::model::{Capture, FrameKind, ThreadId};
@@ -70,6 +71,19 @@ pub fn lines(folded: &Folded) -> Vec<String> {
         .collect()
 }
 
+/// How many frames of Hoon stacks have no name.
+fn unresolved(capture: &Capture) -> String {
+    let Some(hoon) = hoon::summarise(capture) else {
+        return String::new();
+    };
+    let unresolved = hoon.unresolved.values().sum();
+    format!(
+        "; {} of {} frames without a name",
+        count(unresolved),
+        count(hoon.frames)
+    )
+}
+
 fn options(capture: &Capture, kind: StackKind, total: u64) -> Options<'static> {
     let (what, palette) = match kind {
         StackKind::OnCpu => ("Time on CPU", BasicPalette::Hot),
@@ -82,14 +96,18 @@ fn options(capture: &Capture, kind: StackKind, total: u64) -> Options<'static> {
     let mut options = Options::default();
     options.title = format!("{what}: {}", harmless(&meta.ship.label()));
     options.subtitle = Some(format!(
-        "{} in {}; vere {}; {} lost",
+        "{} in {}; vere {}; {} lost{}",
         match kind {
             StackKind::PageFault => format!("{} faults", count(total)),
             _ => duration(total),
         },
         duration(meta.clocks.duration_ns()),
         harmless(meta.ship.version.as_deref().unwrap_or("version unknown")),
-        meta.losses.total()
+        meta.losses.total(),
+        match kind {
+            StackKind::Hoon => unresolved(capture),
+            _ => String::new(),
+        }
     ));
     options.colors = Palette::Basic(palette);
     options.bgcolors = Some(BackgroundColor::Flat((255, 255, 255).into()));

@@ -8,6 +8,7 @@ use noun::murmur3::{mug, mug_of_cell};
 use serde_json::{Value, json};
 
 use crate::loom::{Kid, Loom};
+use crate::options::Hints;
 
 /// A part of every event's computation.
 pub struct Piece {
@@ -88,14 +89,19 @@ pub fn truth() -> Value {
     json!({"event": "hoon", "pieces": pieces.collect::<Vec<_>>()})
 }
 
+/// Hints and roads that are more than a profiler follows.
+const MANY_HINTS: usize = 600;
+const MANY_ROADS: usize = 20;
+
 /// The places, once they are in the loom.
 pub struct Code {
     pieces: Vec<[Vec<(u32, u32)>; 2]>,
+    shape: Hints,
 }
 
 impl Code {
     /// Writes them to the home road.
-    pub fn write(loom: &Loom) -> Self {
+    pub fn write(loom: &Loom, shape: Hints) -> Self {
         let mut free = loom.constants();
         let mut place = |hint: &Hint| {
             let (tag, noun) = hint.noun();
@@ -108,6 +114,7 @@ impl Code {
             .map(|piece| [places(piece.hints), places(piece.inside)]);
         Self {
             pieces: pieces.collect(),
+            shape,
         }
     }
 
@@ -119,10 +126,21 @@ impl Code {
             kid.leap(loom);
             self.push(loom, kid, inside);
         }
+        match self.shape {
+            Hints::Sound => {}
+            Hints::Loop => kid.set_rest(loom, kid.hints(loom)),
+            Hints::Number => kid.set_rest(loom, 7),
+            // The last bytes that a reference reaches.
+            Hints::Unmapped => kid.set_rest(loom, u32::MAX),
+            Hints::Many => (0..MANY_HINTS).for_each(|_| self.push(loom, kid, &hints[..1])),
+            Hints::Roads => (0..MANY_ROADS).for_each(|_| kid.leap(loom)),
+            Hints::Layout => loom.set_known(false),
+        }
     }
 
     /// Ends it: the road inside falls, and what it was under is popped.
     pub fn leave(&self, loom: &Loom, kid: &Kid) {
+        loom.set_known(true);
         kid.fall(loom);
         kid.set_hints(loom, 0);
     }

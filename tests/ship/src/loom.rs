@@ -110,6 +110,16 @@ impl Loom {
         self.set_u32(home::ROAD + road::HAT, PAGE_WORDS * (1 + heap_pages));
     }
 
+    /// Makes the version word that of this program, or of none.
+    pub fn set_known(&self, known: bool) {
+        let version = if known {
+            HOME_VERSION
+        } else {
+            HOME_VERSION + 1
+        };
+        self.set_u64(home::VERSION, version);
+    }
+
     /// Whether the home struct is one that this program wrote.
     pub fn has_known_layout(&self) -> bool {
         self.u64_at(home::VERSION) == HOME_VERSION
@@ -323,15 +333,16 @@ impl Kid {
 }
 
 impl Kid {
-    /// Opens a road inside of this one, on its heap (vere `u3m_leap`). There is at most one.
+    /// Opens a road inside of the innermost, on this one's heap (vere `u3m_leap`).
     pub fn leap(&self, loom: &Loom) {
+        let parent = self.innermost(loom);
         self.allocate(loom, &[0; road::BYTES]);
         let inside = loom.u32_at(self.at + road::HAT);
-        loom.set_u32(inside as usize * 4 + road::PARENT, (self.at / 4) as u32);
-        loom.set_u32(self.at + road::KID, inside);
+        loom.set_u32(inside as usize * 4 + road::PARENT, (parent / 4) as u32);
+        loom.set_u32(parent + road::KID, inside);
     }
 
-    /// Closes it, if there is one.
+    /// Closes all roads inside of this one.
     pub fn fall(&self, loom: &Loom) {
         loom.set_u32(self.at + road::KID, 0);
     }
@@ -346,15 +357,24 @@ impl Kid {
         loom.set_u32(self.innermost(loom) + road::TAX, list);
     }
 
+    /// Replaces what the innermost road's list has behind its first hint.
+    pub fn set_rest(&self, loom: &Loom, rest: u32) {
+        let first = self.hints(loom) & 0x3fff_ffff;
+        loom.set_u32(((first as usize) << 4) + 12, rest);
+    }
+
     /// The cell that was allocated last.
     pub fn newest(&self, loom: &Loom) -> u32 {
         loom.u32_at(self.at + road::HAT) >> 2 | 0xc000_0000
     }
 
     fn innermost(&self, loom: &Loom) -> usize {
-        match loom.u32_at(self.at + road::KID) {
-            0 => self.at,
-            inside => inside as usize * 4,
+        let mut road = self.at;
+        loop {
+            match loom.u32_at(road + road::KID) {
+                0 => return road,
+                inside => road = inside as usize * 4,
+            }
         }
     }
 }

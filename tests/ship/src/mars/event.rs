@@ -11,6 +11,7 @@ use super::bracket::Bracket;
 use crate::compute::Computer;
 use crate::hoon::{Code, PIECES};
 use crate::loom::{self, Kid, Loom, PAGE_BYTES};
+use crate::options::Hints;
 use crate::packet;
 use crate::stream::Outbox;
 use crate::sys::monotonic_ns;
@@ -49,12 +50,12 @@ struct Attempt {
 
 impl Kernel {
     /// A kernel on a loom whose heap is mapped.
-    pub fn new(loom: Loom) -> anyhow::Result<Self> {
+    pub fn new(loom: Loom, hints: Hints) -> anyhow::Result<Self> {
         let (heap, bytes) = loom.heap();
         // SAFETY: the heap stays mapped to the end of the process, and is written to only between computations and
         // by this thread.
         let computer = unsafe { Computer::calibrate(heap, bytes) };
-        let code = Code::write(&loom);
+        let code = Code::write(&loom, hints);
         Ok(Self {
             code,
             loom,
