@@ -69,6 +69,13 @@ impl Incomplete {
 
 /// Sums them up; nothing if none were taken.
 pub fn summarise(capture: &Capture) -> Option<HoonSummary> {
+    sum_up(events(capture), &capture.hoon)
+}
+
+fn sum_up<'a>(
+    events: impl Iterator<Item = &'a HoonEvent>,
+    hoon: &HoonNames,
+) -> Option<HoonSummary> {
     let mut summary = HoonSummary {
         samples: 0,
         computing: 0,
@@ -79,14 +86,14 @@ pub fn summarise(capture: &Capture) -> Option<HoonSummary> {
         without_owner: 0,
     };
     let mut owners: BTreeMap<String, u64> = BTreeMap::new();
-    for event in events(capture) {
+    for event in events {
         summary.samples += 1;
         if let Some(reason) = Incomplete::of(event) {
             *summary.incomplete.entry(reason).or_default() += 1;
         }
         for frame in &event.frames {
             summary.frames += 1;
-            if let Err(why) = capture.hoon.get(frame) {
+            if let Err(why) = hoon.get(frame) {
                 *summary.unresolved.entry(why).or_default() += 1;
             }
         }
@@ -94,7 +101,7 @@ pub fn summarise(capture: &Capture) -> Option<HoonSummary> {
             continue;
         }
         summary.computing += 1;
-        match sites(event, &capture.hoon, Folding::Owner).pop() {
+        match sites(event, hoon, Folding::Owner).pop() {
             Some(owner) => *owners.entry(owner).or_default() += 1,
             None => summary.without_owner += 1,
         }
@@ -111,17 +118,19 @@ pub fn stacks(
     capture: &Capture,
     folding: Folding,
 ) -> impl Iterator<Item = (&HoonEvent, Vec<String>)> {
-    events(capture).map(move |event| {
-        let mut names = sites(event, &capture.hoon, folding);
-        let note = match Incomplete::of(event) {
-            Some(reason) => Some(reason.note()),
-            None if !is_computing(event) => Some("[no computation]"),
-            None if names.is_empty() => Some("[no hints]"),
-            None => None,
-        };
-        names.splice(0..0, note.map(str::to_owned));
-        (event, names)
-    })
+    events(capture).map(move |event| (event, names(event, &capture.hoon, folding)))
+}
+
+fn names(event: &HoonEvent, hoon: &HoonNames, folding: Folding) -> Vec<String> {
+    let mut names = sites(event, hoon, folding);
+    let note = match Incomplete::of(event) {
+        Some(reason) => Some(reason.note()),
+        None if !is_computing(event) => Some("[no computation]"),
+        None if names.is_empty() => Some("[no hints]"),
+        None => None,
+    };
+    names.splice(0..0, note.map(str::to_owned));
+    names
 }
 
 fn events(capture: &Capture) -> impl Iterator<Item = &HoonEvent> {
@@ -141,4 +150,99 @@ fn sites(event: &HoonEvent, names: &HoonNames, folding: Folding) -> Vec<String> 
         event.frames.iter().map(|frame| names.get(frame).ok()),
         folding,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_common::hoon::{FRAME_ABSENT, FRAME_SPOT, HoonFrame};
+
+    use super::*;
+    use crate::hoon::{FrameKey, Site, Spot};
+    use crate::model::ThreadId;
+
+    const fn spot(noun: u32) -> HoonFrame {
+        HoonFrame {
+            kind: FRAME_SPOT,
+            noun,
+            mug: 7,
+        }
+    }
+
+    fn names_of(paths: &[(u32, &str)]) -> HoonNames {
+        let named = paths.iter().map(|(noun, path)| {
+            let site = Site::Spot(Spot {
+                path: (*path).to_owned(),
+                line: 3,
+                column: 1,
+                end_line: 4,
+                end_column: 1,
+            });
+            (FrameKey::of(&spot(*noun)), Ok(site))
+        });
+        HoonNames::from(named.collect::<Vec<_>>())
+    }
+
+    fn sample(end: u32, roads: u32, frames: &[HoonFrame]) -> HoonEvent {
+        HoonEvent {
+            thread: ThreadId { tgid: 1, tid: 1 },
+            ktime_ns: 1,
+            event_number: 1,
+            end,
+            roads,
+            frames: frames.to_vec(),
+        }
+    }
+
+    #[test]
+    fn every_sample_is_in_one_place() {
+        let hoon = names_of(&[(1, "/app/dojo/hoon"), (2, "/sys/vane/gall/hoon")]);
+        let absent = HoonFrame {
+            kind: FRAME_SPOT | FRAME_ABSENT,
+            ..spot(9)
+        };
+        let samples = [
+            sample(END_WHOLE, 3, &[spot(1), spot(2)]),
+            sample(END_WHOLE, 2, &[spot(2)]),
+            sample(END_WHOLE, 2, &[absent, spot(2)]),
+            sample(END_WHOLE, 2, &[spot(3)]),
+            sample(END_WHOLE, 2, &[]),
+            sample(END_WHOLE, 1, &[]),
+            sample(END_FRAMES, 2, &[spot(1)]),
+            sample(END_LAYOUT, 0, &[]),
+        ];
+        let summary = sum_up(samples.iter(), &hoon).unwrap();
+        assert_eq!((summary.samples, summary.computing), (8, 6));
+        assert_eq!(
+            summary.owners,
+            [("/app/dojo".to_owned(), 2), ("gall".to_owned(), 2)]
+        );
+        assert_eq!(summary.without_owner, 2);
+        let incomplete = [
+            (Incomplete::TooManyFrames, 1),
+            (Incomplete::UnknownLayout, 1),
+        ];
+        assert_eq!(summary.incomplete, BTreeMap::from(incomplete));
+        let unresolved = [(Unresolved::Absent, 1), (Unresolved::NotLookedUp, 1)];
+        assert_eq!(summary.unresolved, BTreeMap::from(unresolved));
+        assert_eq!(summary.frames, 7);
+
+        let lines: Vec<String> = samples
+            .iter()
+            .map(|event| names(event, &hoon, Folding::File).join(" "))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "/sys/vane/gall/hoon /app/dojo/hoon",
+                "/sys/vane/gall/hoon",
+                "/sys/vane/gall/hoon [unresolved]",
+                "[unresolved]",
+                "[no hints]",
+                "[no computation]",
+                "[outer frames: too many] /app/dojo/hoon",
+                "[layout of memory not known]",
+            ]
+        );
+        assert_eq!(sum_up([].iter(), &hoon), None);
+    }
 }
