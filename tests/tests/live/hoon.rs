@@ -10,10 +10,11 @@ use harness::ship::ShipOptions;
 use crate::support::{DONE, Report, ShipInMemory, number};
 
 /// Length of the capture, s.
-const SECONDS: u64 = 12;
-/// Computing of an event, µs: long beside the time between samples, so that each of its parts gets its
-/// number of them, and short beside the capture, whose ends cut events.
-const COMPUTE_US: u64 = 60_000;
+const SECONDS: u64 = 16;
+/// Computing of an event, µs. Events follow each other as regularly as samples do, so the same parts of
+/// each may be hit: that is wrong by at most one sample an event, of 59. The capture's ends cut events:
+/// at most a quarter of one of its 26.
+const COMPUTE_US: u64 = 600_000;
 /// By how much a share may be wrong, of one.
 const TOLERANCE: f64 = 0.03;
 /// Frames that are followed (`profiler_common::hoon::MAX_FRAMES`).
@@ -27,7 +28,7 @@ fn hoon_shares_are_those_of_the_ship() {
         return;
     };
     let mut ship = ShipInMemory::start(&ShipOptions {
-        events_per_second: Some(20.0),
+        events_per_second: Some(2.0),
         compute_us: Some(COMPUTE_US),
         ..ShipOptions::default()
     });
@@ -92,7 +93,7 @@ fn damaged_lists_of_hints_end_in_counted_errors() {
         ("layout", "unknown_layout"),
     ] {
         let ship = ShipInMemory::start(&ShipOptions {
-            events_per_second: Some(20.0),
+            events_per_second: Some(2.0),
             compute_us: Some(COMPUTE_US),
             hints: Some(shape),
             ..ShipOptions::default()
