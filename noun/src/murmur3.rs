@@ -31,11 +31,23 @@ fn mix(block: u32) -> u32 {
 /// Hoon's `mug` of the atom with these little-endian bytes: 31 bits, never 0 (hoon.hoon `++mug`, vere `u3r_mug_bytes`).
 /// Its low 20 bits are the checksum of Ames packets.
 pub fn mug(bytes: &[u8]) -> u32 {
+    fold_to_31_bits(bytes, 0xcafe_babe, 0x7fff)
+}
+
+/// Hoon's `mug` of a cell, by those of its head and tail (hoon.hoon `++mug`, vere `u3r_mug_both`).
+pub fn mug_of_cell(head: u32, tail: u32) -> u32 {
+    let bytes = (u64::from(tail) << 32 | u64::from(head)).to_le_bytes();
+    let tail_bytes = (32 - tail.leading_zeros()).div_ceil(8) as usize;
+    fold_to_31_bits(&bytes[..4 + tail_bytes], 0xdead_beef, 0xfffe)
+}
+
+/// 31 bits of the first hash that is not 0, or `otherwise`.
+fn fold_to_31_bits(bytes: &[u8], seed: u32, otherwise: u32) -> u32 {
     (0..8)
-        .map(|attempt| x86_32(bytes, 0xcafe_babe + attempt))
+        .map(|attempt| x86_32(bytes, seed + attempt))
         .map(|hash| hash >> 31 ^ hash & 0x7fff_ffff)
         .find(|&hash| hash != 0)
-        .unwrap_or(0x7fff)
+        .unwrap_or(otherwise)
 }
 
 #[cfg(test)]
@@ -59,5 +71,9 @@ mod tests {
         assert_eq!(mug(b""), 0x79ff_04e8);
         assert_eq!(mug(b"Hello, world!"), 0x4d44_1035);
         assert_eq!(mug(&[b'x'; 28]), 0x64df_da5c);
+        // As a 4.6 ship keeps them in the heads of its cells: `['hoon' ~]` and `['dojo' 'hoon' ~]`.
+        let hoon = mug_of_cell(mug(b"hoon"), mug(b""));
+        assert_eq!(hoon, 0x506e_9d69);
+        assert_eq!(mug_of_cell(mug(b"dojo"), hoon), 0x46ec_32f8);
     }
 }

@@ -12,6 +12,7 @@ pub mod arch;
 pub mod block;
 pub mod cpu_clock;
 pub mod histogram;
+pub mod hoon;
 pub mod loss;
 pub mod memory;
 pub mod neighbour;
@@ -37,7 +38,7 @@ macro_rules! shared {
     ($($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $ty:ty,)* })*) => {$(
         $(#[$meta])*
         #[repr(C)]
-        #[derive(Clone, Copy, Debug)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[cfg_attr(
             feature = "user",
             derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable)

@@ -39,6 +39,8 @@ pub const SYSCALL_RECORD: u32 = 14;
 pub const STACK_SLOT: u32 = 15;
 /// A stack had the hash of another one of the same thread, and was not added to it.
 pub const STACK_COLLISION: u32 = 16;
+/// The ring buffer was full: the Hoon stack of a sample is missing.
+pub const HOON_RECORD: u32 = 20;
 
 /// A pair of ships found no room in `AMES_PACKETS`: their datagrams are in the sums, but under no name.
 pub const AMES_SLOT: u32 = 18;
@@ -47,4 +49,4 @@ pub const AMES_SLOT: u32 = 18;
 pub const FILE_SLOT: u32 = 19;
 
 /// Number of reasons.
-pub const REASONS: u32 = 20;
+pub const REASONS: u32 = 21;

@@ -19,6 +19,8 @@ pub const KIND_FAULT: u32 = 6;
 pub const KIND_SNAPSHOT: u32 = 7;
 /// [`crate::syscall::SyscallRecord`].
 pub const KIND_SYSCALL: u32 = 8;
+/// [`crate::hoon::HoonRecord`].
+pub const KIND_HOON: u32 = 9;
 
 /// Most user frames that a record carries: the kernel's own default limit
 /// (`kernel.perf_event_max_stack`, 127).

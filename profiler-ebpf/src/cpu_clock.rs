@@ -9,7 +9,7 @@ use profiler_common::cpu_clock::{SampleRecord, SampleScratch};
 use profiler_common::loss as reason;
 use profiler_common::record::{KIND_SAMPLE, RecordHeader};
 
-use crate::{NO_WAKEUP, RECORDS, loss, recording, sampling, ship, stack};
+use crate::{NO_WAKEUP, RECORDS, hoon, loss, recording, sampling, ship, stack};
 
 /// Where a sample is built: too large for a program's stack.
 #[map]
@@ -55,5 +55,5 @@ fn try_cpu_clock(ctx: &PerfEventContext) -> Option<()> {
             loss::count(reason::SAMPLE_RECORD);
         }
     }
-    Some(())
+    hoon::sampled(tgid, tid, now)
 }

@@ -10,6 +10,7 @@ pub mod capture;
 pub mod catalogue;
 pub mod cli;
 pub mod history;
+pub mod hoon;
 pub mod host;
 pub mod model;
 pub mod now;

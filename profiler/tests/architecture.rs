@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that turn values into values.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "model",
+    "hoon",
     "history",
     "aggregate",
     "attribute",
@@ -62,6 +63,13 @@ fn sources(module: &str) -> Vec<(PathBuf, String)> {
     sources
 }
 
+/// Whether a file holds tests of its module and nothing else.
+fn is_test(path: &Path) -> bool {
+    let source = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let source = source.expect("it was found there");
+    source.components().any(|part| part.as_os_str() == "tests")
+}
+
 /// The code of a source: neither its comments nor its tests.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     let without_tests = text.split("#[cfg(test)]").next().unwrap_or_default();
@@ -74,6 +82,9 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
 fn pure_modules_touch_nothing_outside() {
     for module in PURE {
         for (path, text) in sources(module) {
+            if is_test(&path) {
+                continue;
+            }
             for line in code(&text) {
                 let named = IMPURE.iter().find(|name| line.contains(**name));
                 assert!(named.is_none(), "{}: {line}", path.display());

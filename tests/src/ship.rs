@@ -35,6 +35,8 @@ pub struct ShipOptions {
     pub rcvbuf_bytes: Option<u64>,
     /// Share of events that fail once, 0 to 1.
     pub bail_share: Option<f64>,
+    /// How lists of hints are made.
+    pub hints: Option<&'static str>,
     /// Time between snapshots, s.
     pub snap_seconds: Option<u64>,
     /// Time after which the ship ends by itself, s.
@@ -68,6 +70,7 @@ impl ShipOptions {
                 "--events-per-second",
                 self.events_per_second.map(|rate| rate.to_string()),
             ),
+            ("--hints", self.hints.map(str::to_owned)),
             (
                 "--peeks-per-second",
                 self.peeks_per_second.map(|rate| rate.to_string()),

@@ -4,6 +4,7 @@ pub mod ames;
 pub mod block;
 pub mod cpu_clock;
 pub mod events;
+pub mod hoon;
 pub mod memory;
 pub mod neighbour;
 pub mod sched;
@@ -38,6 +39,8 @@ pub struct Summaries {
     pub files: Vec<writeback::FileSummary>,
     /// CPU samples per thread.
     pub samples: Vec<(ThreadId, u64)>,
+    /// Their Hoon stacks; nothing if none were taken.
+    pub hoon: Option<hoon::HoonSummary>,
 }
 
 /// Sums a capture up.
@@ -54,6 +57,7 @@ pub fn aggregate(capture: &Capture) -> Summaries {
         neighbours: neighbour::summarise(capture),
         files: writeback::summarise(&capture.totals.writeback),
         samples: cpu_clock::samples_per_thread(&capture.events),
+        hoon: hoon::summarise(capture),
         threads,
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use profiler_common::sched::TASK_RUNNABLE;
 
+use crate::hoon::Folding;
 use crate::model::{Capture, Event, Frame, FrameKind, NS_PER_S, Stack, ThreadId};
 
 /// Weight of each stack, outermost frame first: the thread's name is the first frame.
@@ -20,6 +21,8 @@ pub enum StackKind {
     BlockIo,
     /// Major faults, each of weight one.
     PageFault,
+    /// Time of mars' main thread on CPU, by samples, under its Hoon stacks.
+    Hoon,
 }
 
 /// Folds the stacks of one kind. Weights are nanoseconds, or faults. `thread_label` names a thread.
@@ -52,6 +55,15 @@ pub fn fold(
                 if let Event::Sample(sample) = event {
                     add(sample.thread, &sample.stack, None, period_ns);
                 }
+            }
+        }
+        StackKind::Hoon => {
+            let period_ns = NS_PER_S / capture.meta.sample_hz.max(1);
+            for (event, names) in super::hoon::stacks(capture, Folding::Line) {
+                let mut frames = vec![user_frame(thread_label(event.thread))];
+                frames.extend(names.into_iter().map(user_frame));
+                let sum = folded.entry(frames).or_default();
+                *sum = sum.saturating_add(period_ns);
             }
         }
         StackKind::OffCpu => {

@@ -3,10 +3,11 @@
 
 use profiler_common::block::{BioDoneRecord, BioRecord};
 use profiler_common::cpu_clock::SampleRecord;
+use profiler_common::hoon::{ENDS, HoonFrame, HoonRecord, MAX_FRAMES, MAX_ROADS};
 use profiler_common::memory::FaultRecord;
 use profiler_common::record::{
-    KIND_BIO, KIND_BIO_DONE, KIND_FAULT, KIND_SAMPLE, KIND_SNAPSHOT, KIND_SYSCALL, KIND_TASK,
-    KIND_WAIT, RecordHeader, StackLengths,
+    KIND_BIO, KIND_BIO_DONE, KIND_FAULT, KIND_HOON, KIND_SAMPLE, KIND_SNAPSHOT, KIND_SYSCALL,
+    KIND_TASK, KIND_WAIT, RecordHeader, StackLengths,
 };
 use profiler_common::sched::{TASK_EXITING, TASK_FORKED, TaskRecord, WaitRecord};
 use profiler_common::snapshot::SnapshotRecord;
@@ -14,10 +15,10 @@ use profiler_common::syscall::{
     CALL_EPOLL_PWAIT, CALL_FDATASYNC, CALL_SIGALTSTACK, CALL_WRITEV, HEAD_BYTES, SyscallRecord,
 };
 use thiserror::Error;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, FromZeros as _, IntoBytes as _};
 
 use crate::model::{
-    BioDoneEvent, BioEvent, Call, Event, FaultEvent, SampleEvent, SnapshotEvent, Stack,
+    BioDoneEvent, BioEvent, Call, Event, FaultEvent, HoonEvent, SampleEvent, SnapshotEvent, Stack,
     SyscallEvent, TaskEvent, ThreadId, WaitEvent,
 };
 
@@ -54,6 +55,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         KIND_FAULT => fault(bytes).map(Event::Fault),
         KIND_SNAPSHOT => snapshot(bytes).map(Event::Snapshot),
         KIND_SYSCALL => syscall(bytes).map(Event::Syscall),
+        KIND_HOON => hoon(bytes).map(Event::Hoon),
         kind => Err(DecodeError::Kind(kind)),
     }
 }
@@ -203,6 +205,32 @@ fn syscall(bytes: &[u8]) -> Result<SyscallEvent, DecodeError> {
     })
 }
 
+fn hoon(bytes: &[u8]) -> Result<HoonEvent, DecodeError> {
+    let (record, rest) = take::<HoonRecord>(bytes)?;
+    if record.end as usize >= ENDS {
+        return Err(DecodeError::Field("end", record.end.into()));
+    }
+    if record.roads as usize > MAX_ROADS {
+        return Err(DecodeError::Field("roads", record.roads.into()));
+    }
+    let mut frames = vec![HoonFrame::new_zeroed(); rest.len() / size_of::<HoonFrame>()];
+    if rest.len() != record.frame_bytes as usize
+        || rest.len() % size_of::<HoonFrame>() != 0
+        || frames.len() > MAX_FRAMES
+    {
+        return Err(DecodeError::Stack);
+    }
+    frames.as_mut_bytes().copy_from_slice(rest);
+    Ok(HoonEvent {
+        thread: thread(&record.header),
+        ktime_ns: record.header.ktime_ns,
+        event_number: record.event_number,
+        end: record.end,
+        roads: record.roads,
+        frames,
+    })
+}
+
 fn bio(bytes: &[u8]) -> Result<BioEvent, DecodeError> {
     let (record, rest) = take::<BioRecord>(bytes)?;
     Ok(BioEvent {
@@ -265,7 +293,6 @@ fn task(bytes: &[u8]) -> Result<TaskEvent, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zerocopy::{FromZeros, IntoBytes};
 
     fn sample_bytes(user: &[u64], kernel: &[u64]) -> Vec<u8> {
         let mut record = SampleRecord::new_zeroed();
@@ -305,6 +332,32 @@ mod tests {
                 let _ = decode(&flipped);
             }
         }
+    }
+
+    #[test]
+    fn a_hoon_stack_keeps_its_frames() {
+        let frame = HoonFrame {
+            kind: 1,
+            noun: 0xc000_0001,
+            mug: 7,
+        };
+        let mut record = HoonRecord::new_zeroed();
+        record.header.kind = KIND_HOON;
+        record.roads = 2;
+        record.frame_bytes = 24;
+        let whole = [record.as_bytes(), [frame, frame].as_bytes()].concat();
+        let Ok(Event::Hoon(event)) = decode(&whole) else {
+            panic!("{:?}", decode(&whole))
+        };
+        assert_eq!((event.roads, event.frames), (2, vec![frame, frame]));
+        for length in 0..whole.len() {
+            assert!(decode(&whole[..length]).is_err(), "{length} bytes");
+        }
+        record.end = ENDS as u32;
+        assert_eq!(
+            decode(&[record.as_bytes(), [frame, frame].as_bytes()].concat()),
+            Err(DecodeError::Field("end", ENDS as u64))
+        );
     }
 
     #[test]

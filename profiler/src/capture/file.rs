@@ -20,6 +20,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::decode::{decode, order};
 use super::validate::validate;
+use crate::hoon::HoonNames;
 use crate::model::{
     AmesTotals, Capture, Event, Meta, NeighbourTotals, Symbols, Totals, WritebackTotals,
 };
@@ -45,11 +46,12 @@ const IO: &str = "io";
 const FILES: &str = "files";
 const FILE_IO: &str = "file-io";
 const SYMBOLS: &str = "symbols";
+const HOON: &str = "hoon";
 const END: &str = "end";
 /// All that are read.
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 16] = [
     META, RECORDS, THREADS, WAITS, BLOCK, UDP, AMES, AMES_TIMES, SNAPSHOT, AHEAD, DEVICES, IO,
-    FILES, FILE_IO, SYMBOLS,
+    FILES, FILE_IO, SYMBOLS, HOON,
 ];
 
 /// Why a file is no capture that can be read.
@@ -150,6 +152,7 @@ pub fn write(
     recording: &Recording,
     totals: &Totals,
     symbols: &Symbols,
+    hoon: &HoonNames,
 ) -> Result<(), FileError> {
     to.write_all(MAGIC)?;
     to.write_all(&FORMAT_VERSION.to_le_bytes())?;
@@ -169,6 +172,7 @@ pub fn write(
     section(to, FILES, &pairs(&totals.writeback.files))?;
     section(to, FILE_IO, &pairs(&totals.writeback.io))?;
     section(to, SYMBOLS, &json(SYMBOLS, symbols)?)?;
+    section(to, HOON, &json(HOON, hoon)?)?;
     section(to, END, &[])
 }
 
@@ -227,6 +231,11 @@ pub fn read(from: &mut impl Read) -> Result<Capture, FileError> {
             },
         },
         symbols: from_json(SYMBOLS, bytes(SYMBOLS)?)?,
+        // Captures from before Hoon stacks have neither them nor their names.
+        hoon: match sections.get(HOON) {
+            Some(bytes) => from_json(HOON, bytes)?,
+            None => HoonNames::default(),
+        },
     };
     validate(&mut capture)?;
     Ok(capture)

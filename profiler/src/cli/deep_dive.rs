@@ -139,6 +139,7 @@ fn write_files(
             recording,
             &capture.totals,
             &capture.symbols,
+            &capture.hoon,
         )
         .map_err(std::io::Error::other)
     })?;

@@ -6,6 +6,7 @@ mod completions;
 mod deep_dive;
 mod doctor;
 mod history;
+mod hoon;
 mod now;
 mod ping;
 mod report;

@@ -14,6 +14,7 @@ use crate::capture::file::Recording;
 use crate::capture::privileges;
 use crate::capture::probes::{ProbeError, ProbeOptions, Probes};
 use crate::capture::symbols::Executables;
+use crate::hoon::HoonNames;
 use crate::host::block::takes_bios;
 use crate::host::cgroup::unified_group;
 use crate::host::counters::{counters, now_ktime_ns};
@@ -26,6 +27,8 @@ use crate::model::{
     Clocks, EndReason, Losses, Meta, NS_PER_S, OwnUse, ProgramCost, Symbols, ThreadState, Totals,
 };
 use crate::ship::{self, KingCounters, MarsConfig, Ship, loom};
+
+use super::hoon::HoonLookUps;
 
 /// How often the ring buffer is emptied. It never wakes us: that would cost a context switch a
 /// record.
@@ -79,6 +82,8 @@ pub struct Taken {
     pub totals: Totals,
     /// The code that stacks are named by.
     executables: Executables,
+    /// What Hoon stacks are named by.
+    hoon: HoonNames,
 }
 
 impl Taken {
@@ -89,6 +94,7 @@ impl Taken {
             recording,
             totals,
             executables,
+            hoon,
         } = self;
         let (events, malformed) = recording.decode();
         let symbols: Symbols = executables.resolve(&events);
@@ -99,6 +105,7 @@ impl Taken {
                 events,
                 totals,
                 symbols,
+                hoon,
             },
             recording,
         )
@@ -210,6 +217,7 @@ pub fn run(
         options,
         probes,
         executables,
+        hoon: HoonLookUps::default(),
         other_ships,
         king_counters,
         mappings_start: BTreeMap::new(),
@@ -253,6 +261,7 @@ struct Session<'a> {
     options: &'a CaptureOptions,
     probes: Probes,
     executables: Executables,
+    hoon: HoonLookUps,
     other_ships: Reading<Vec<OtherShip>>,
     king_counters: KingCounters,
     mappings_start: BTreeMap<u32, Mappings>,
@@ -297,7 +306,7 @@ impl Session<'_> {
         let loom_end = loom::answer(self.roots, &self.ship);
         let king_counters_end = self.king_counters.read();
         tokio::time::sleep(SETTLE).await;
-        self.probes.drain(|record| recording.push(record));
+        self.take_records(&mut recording);
         let totals = self.probes.totals()?;
         let losses = Losses {
             kernel: self.probes.losses()?,
@@ -353,6 +362,7 @@ impl Session<'_> {
             recording,
             totals,
             executables: self.executables,
+            hoon: self.hoon.into_names(),
         })
     }
 
@@ -378,7 +388,7 @@ impl Session<'_> {
                 () = tokio::time::sleep_until(end) => break EndReason::TimeIsUp,
                 _ = tick.tick() => {}
             }
-            self.probes.drain(|record| recording.push(record));
+            self.take_records(recording);
             if let Some(diagnostics) = &mut diagnostics {
                 diagnostics.flush();
             }
@@ -401,6 +411,15 @@ impl Session<'_> {
             costs = self.costs_since(&costs_before, counted_from);
         }
         Ok((ended, costs.0, costs.1))
+    }
+
+    /// Empties the ring buffer. Hoon stacks are named at once: nouns do not last.
+    fn take_records(&mut self, recording: &mut Recording) {
+        let (roots, hoon) = (self.roots, &mut self.hoon);
+        self.probes.drain(|record| {
+            hoon.look_up(roots, record);
+            recording.push(record);
+        });
     }
 
     fn costs_since(&self, before: &[ProgramCost], since_ktime_ns: u64) -> (Vec<ProgramCost>, u64) {

@@ -14,6 +14,7 @@ use profiler_common::writeback::{File, FileIo, FileIoKey, FileKey};
 use serde::{Deserialize, Serialize};
 
 use super::{Event, Symbols};
+use crate::hoon::HoonNames;
 use crate::host::counters::KernelCounters;
 use crate::host::memory::{Mappings, RangeUse};
 use crate::host::neighbours::NeighbourFacts;
@@ -32,6 +33,8 @@ pub struct Capture {
     pub totals: Totals,
     /// Names of the addresses in stacks.
     pub symbols: Symbols,
+    /// Names of what Hoon stacks are made of.
+    pub hoon: HoonNames,
 }
 
 /// Circumstances of a capture.

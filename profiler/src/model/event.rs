@@ -1,5 +1,7 @@
 //! Decoded records.
 
+use profiler_common::hoon::HoonFrame;
+
 use super::{FrameKind, ThreadId};
 
 /// One record.
@@ -21,6 +23,8 @@ pub enum Event {
     Snapshot(SnapshotEvent),
     /// A syscall was entered that bounds an event of the ship.
     Syscall(SyscallEvent),
+    /// Mars' main thread was seen running.
+    Hoon(HoonEvent),
 }
 
 impl Event {
@@ -35,6 +39,7 @@ impl Event {
             Self::Fault(event) => event.ktime_ns,
             Self::Snapshot(event) => event.end_ktime_ns,
             Self::Syscall(event) => event.ktime_ns,
+            Self::Hoon(event) => event.ktime_ns,
         }
     }
 
@@ -45,7 +50,11 @@ impl Event {
             Self::Sample(event) => Some((event.thread, &event.stack)),
             Self::Bio(event) => Some((event.thread, &event.stack)),
             Self::Fault(event) => Some((event.thread, &event.stack)),
-            Self::BioDone(_) | Self::Task(_) | Self::Snapshot(_) | Self::Syscall(_) => None,
+            Self::BioDone(_)
+            | Self::Task(_)
+            | Self::Snapshot(_)
+            | Self::Syscall(_)
+            | Self::Hoon(_) => None,
         }
     }
 }
@@ -221,6 +230,23 @@ pub struct SyscallEvent {
     pub ktime_ns: u64,
     /// Which, and with what.
     pub call: Call,
+}
+
+/// The Hoon stack that a sample of mars' main thread was under, as far as it could be followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoonEvent {
+    /// Which thread.
+    pub thread: ThreadId,
+    /// When: the time of its [`SampleEvent`].
+    pub ktime_ns: u64,
+    /// Number of the last event that was computed.
+    pub event_number: u64,
+    /// How the walk ended, one of `profiler_common::hoon::END_…`.
+    pub end: u32,
+    /// Roads there were, home included: with one, no computation was under way.
+    pub roads: u32,
+    /// The hints, innermost first.
+    pub frames: Vec<HoonFrame>,
 }
 
 /// A syscall that bounds an event of the ship.

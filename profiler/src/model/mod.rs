@@ -17,8 +17,8 @@ pub use capture::{
     ProgramCost, ThreadState, Totals, WritebackTotals, king_not_asked, packet_order,
 };
 pub use event::{
-    BioDoneEvent, BioEvent, Call, Event, FaultEvent, SampleEvent, SampledStack, SnapshotEvent,
-    Stack, SyscallEvent, TaskEvent, WaitEvent,
+    BioDoneEvent, BioEvent, Call, Event, FaultEvent, HoonEvent, SampleEvent, SampledStack,
+    SnapshotEvent, Stack, SyscallEvent, TaskEvent, WaitEvent,
 };
 pub use histogram::Histogram;
 pub use symbols::{Addresses, Frame, FrameKind, NamedRange, NamedRanges, Symbols};

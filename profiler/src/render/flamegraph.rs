@@ -6,17 +6,19 @@ use inferno::flamegraph::color::{BackgroundColor, BasicPalette, Palette};
 use inferno::flamegraph::{Options, from_lines};
 
 use super::harmless;
+use crate::aggregate::hoon;
 use crate::aggregate::stacks::{Folded, StackKind, fold};
 use crate::attribute::syscall_name;
 use crate::model::{Capture, FrameKind, ThreadId};
 use crate::report::units::{count, duration};
 
 /// The flamegraphs that a capture allows, with the names of their files.
-pub const KINDS: [(StackKind, &str); 4] = [
+pub const KINDS: [(StackKind, &str); 5] = [
     (StackKind::OnCpu, "on-cpu.svg"),
     (StackKind::OffCpu, "off-cpu.svg"),
     (StackKind::BlockIo, "block-io.svg"),
     (StackKind::PageFault, "page-fault.svg"),
+    (StackKind::Hoon, "hoon.svg"),
 ];
 
 /// An SVG; nothing if the capture holds no stack of this kind.
@@ -69,25 +71,43 @@ pub fn lines(folded: &Folded) -> Vec<String> {
         .collect()
 }
 
+/// How many frames of Hoon stacks have no name.
+fn unresolved(capture: &Capture) -> String {
+    let Some(hoon) = hoon::summarise(capture) else {
+        return String::new();
+    };
+    let unresolved = hoon.unresolved.values().sum();
+    format!(
+        "; {} of {} frames without a name",
+        count(unresolved),
+        count(hoon.frames)
+    )
+}
+
 fn options(capture: &Capture, kind: StackKind, total: u64) -> Options<'static> {
     let (what, palette) = match kind {
         StackKind::OnCpu => ("Time on CPU", BasicPalette::Hot),
         StackKind::OffCpu => ("Time blocked, waits for work left out", BasicPalette::Blue),
         StackKind::BlockIo => ("Block I/O, from queued to done", BasicPalette::Io),
         StackKind::PageFault => ("Major page faults", BasicPalette::Mem),
+        StackKind::Hoon => ("Hoon: mars' time on CPU", BasicPalette::Green),
     };
     let meta = &capture.meta;
     let mut options = Options::default();
     options.title = format!("{what}: {}", harmless(&meta.ship.label()));
     options.subtitle = Some(format!(
-        "{} in {}; vere {}; {} lost",
+        "{} in {}; vere {}; {} lost{}",
         match kind {
             StackKind::PageFault => format!("{} faults", count(total)),
             _ => duration(total),
         },
         duration(meta.clocks.duration_ns()),
         harmless(meta.ship.version.as_deref().unwrap_or("version unknown")),
-        meta.losses.total()
+        meta.losses.total(),
+        match kind {
+            StackKind::Hoon => unresolved(capture),
+            _ => String::new(),
+        }
     ));
     options.colors = Palette::Basic(palette);
     options.bgcolors = Some(BackgroundColor::Flat((255, 255, 255).into()));

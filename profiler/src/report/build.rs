@@ -104,6 +104,7 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
         page_in_rule: attribution.page_ins,
         ames: summaries.ames.clone(),
         udp: summaries.udp.clone(),
+        hoon: summaries.hoon.clone(),
         checks: checks(capture, summaries, attribution),
         own_cost: own_cost(meta),
         lost: meta.losses.total(),
@@ -347,7 +348,7 @@ fn own_cost(meta: &Meta) -> OwnCost {
 }
 
 fn losses(losses: &Losses) -> Vec<Loss> {
-    const REASONS: [(u32, &str); 20] = [
+    const REASONS: [(u32, &str); 21] = [
         (
             loss::WAIT_RECORD,
             "long waits that are summed, but have no stack (ring buffer full)",
@@ -379,6 +380,10 @@ fn losses(losses: &Losses) -> Vec<Loss> {
         (
             loss::SYSCALL_RECORD,
             "ends of parts of events (ring buffer full)",
+        ),
+        (
+            loss::HOON_RECORD,
+            "Hoon stacks of samples (ring buffer full)",
         ),
         (
             loss::STACK_SLOT,

@@ -25,6 +25,7 @@ pub use mars_spans::{MarsSpans, SpanEntry, SpanLine};
 use serde::Serialize;
 
 use crate::aggregate::ames::AmesSummary;
+use crate::aggregate::hoon::HoonSummary;
 use crate::aggregate::memory::MemorySummary;
 use crate::aggregate::snapshot::SnapshotSummary;
 use crate::aggregate::udp::UdpSummary;
@@ -92,6 +93,8 @@ pub struct Report {
     pub ames: AmesSummary,
     /// Datagrams.
     pub udp: Option<UdpSummary>,
+    /// Whose code mars computed; nothing if no Hoon stack was taken.
+    pub hoon: Option<HoonSummary>,
     /// Our sums beside the kernel's own.
     pub checks: Vec<Check>,
     /// What the profiler cost.

@@ -9,6 +9,7 @@ use super::{CauseShare, EventsLine, Finding, Severity, is_named};
 use crate::aggregate::Summaries;
 use crate::aggregate::block::BlockSummary;
 use crate::aggregate::events::SpanKind;
+use crate::aggregate::hoon::HoonSummary;
 use crate::aggregate::neighbour::NeighbourKind;
 use crate::aggregate::udp::UdpSummary;
 use crate::attribute::{
@@ -277,6 +278,32 @@ fn typical(leaf: Leaf, facts: &Facts<'_>) -> String {
     }
 }
 
+/// Samples under a computation below which nothing is said of whose code it was.
+const MIN_HOON_SAMPLES: u64 = 20;
+/// Agents and vanes that are named, and the least share of one.
+const NAMED_OWNERS: usize = 2;
+const MIN_OWNER_RATIO: f64 = 0.05;
+
+/// Whose code mars computed most of the time, from samples; nothing if too few tell.
+fn owners(hoon: Option<&HoonSummary>) -> String {
+    let Some(hoon) = hoon.filter(|hoon| hoon.computing >= MIN_HOON_SAMPLES) else {
+        return String::new();
+    };
+    let shares = hoon
+        .owners
+        .iter()
+        .map(|(owner, samples)| (owner, *samples as f64 / hoon.computing as f64));
+    let named: Vec<String> = shares
+        .filter(|(_, share)| *share >= MIN_OWNER_RATIO)
+        .take(NAMED_OWNERS)
+        .map(|(owner, share)| format!("{owner} ~{}", percent(share)))
+        .collect();
+    match named.is_empty() {
+        true => String::new(),
+        false => format!("; {}", named.join(", ")),
+    }
+}
+
 /// Who was ahead in the run queue most of the time, with its share of that time.
 fn behind(facts: &Evidence<'_>) -> String {
     let Some(neighbours) = facts.summaries.neighbours.as_ref() else {
@@ -356,7 +383,12 @@ pub fn evidence(leaf: Leaf, facts: &Evidence<'_>) -> String {
                 duration(threads.map(|t| t.on_cpu_ns).sum())
             };
             match meta.ship.mars {
-                Some(_) => format!("mars {}, king {}", of(Role::Mars), of(Role::King)),
+                Some(_) => format!(
+                    "mars {}, king {}{}",
+                    of(Role::Mars),
+                    of(Role::King),
+                    owners(summaries.hoon.as_ref())
+                ),
                 None => format!("king {}", of(Role::King)),
             }
         }

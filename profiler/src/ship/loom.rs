@@ -9,6 +9,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
+use profiler_common::hoon::{Layout, PARAMETERS_OFFSET, V4, VERSION_OFFSET};
 use serde::{Deserialize, Serialize};
 
 use super::Ship;
@@ -16,31 +17,13 @@ use crate::host::Roots;
 use crate::host::process::Process;
 
 /// Where the loom is mapped (vere `pkg/c3/portable.h`, `U3_OS_LoomBase`).
-pub const LOOM_BASE: u64 = 0x2_0000_0000;
-
-/// The loom's version in v4.0 to v4.6 (vere `pkg/noun/version.h`, `U3V_VER`).
-const KNOWN_VERSION: u64 = 5;
-/// The low six bits of the parameter word there: 32-bit words (bit 0), 2 virtual bits (1-2), pages
-/// of 2^14 bytes (3-5); the bytecode version above them does not move anything here
-/// (vere `pkg/noun/manage.c`, `_pave_params`).
-const KNOWN_PARAMETERS: u64 = 0x14;
-const PARAMETERS_MASK: u64 = 0x3f;
+pub const LOOM_BASE: u64 = profiler_common::hoon::LOOM_START;
 
 /// Size of a word of the loom.
 const WORD_BYTES: u64 = 4;
 
-/// Offsets in the home struct of v4.0 to v4.6 (vere `pkg/noun/allocate.h`, `u3a_road`, which
-/// starts at byte 32 of `u3v_home`).
-mod offset {
-    pub const VERSION: usize = 0x00;
-    pub const PARAMETERS: usize = 0x08;
-    pub const EVENT: usize = 0x10;
-    pub const KID: usize = 0x24;
-    pub const HAT: usize = 0x30;
-    pub const MAT: usize = 0x34;
-    pub const RUT: usize = 0x38;
-    pub const END: usize = 0x3c;
-}
+/// Bytes of the head that are read: up to the last field of the home road that is wanted.
+const HEAD_BYTES: usize = (V4.home_road + V4.rut) as usize + 4;
 
 /// The addresses of a loom of `bytes`.
 pub fn range(bytes: u64) -> Range<u64> {
@@ -127,7 +110,7 @@ pub enum LoomError {
 pub fn read(roots: &Roots, mars_tgid: u32) -> Result<LoomAnswer, LoomError> {
     let failed = |error: io::Error| sort_error(mars_tgid, error);
     let memory = File::open(Process::new(roots, mars_tgid).path("mem")).map_err(failed)?;
-    let mut head = [0; offset::END];
+    let mut head = [0; HEAD_BYTES];
     memory.read_exact_at(&mut head, LOOM_BASE).map_err(failed)?;
     decode(&head).ok_or(LoomError::Torn { tgid: mars_tgid })
 }
@@ -158,48 +141,57 @@ fn sort_error(tgid: u32, source: io::Error) -> LoomError {
 }
 
 /// Interprets the head; `None` when its pointers are out of order.
-fn decode(head: &[u8; offset::END]) -> Option<LoomAnswer> {
-    let version = u64_at(head, offset::VERSION)?;
-    let parameters = u64_at(head, offset::PARAMETERS)?;
-    if version != KNOWN_VERSION || parameters & PARAMETERS_MASK != KNOWN_PARAMETERS {
+fn decode(head: &[u8; HEAD_BYTES]) -> Option<LoomAnswer> {
+    let version = u64_at(head, VERSION_OFFSET)?;
+    let parameters = u64_at(head, PARAMETERS_OFFSET)?;
+    let Some(layout) = Layout::of(version, parameters) else {
         return Some(LoomAnswer::UnknownLayout {
             version,
             parameters,
         });
-    }
-    let hat = u32_at(head, offset::HAT)?;
+    };
+    let road = |field| u32_at(head, layout.home_road + field);
+    let hat = road(layout.hat)?;
     let words_between = |upper: u32, lower: u32| upper.checked_sub(lower).map(u64::from);
     Some(LoomAnswer::Home(LoomHome {
-        event_number: u64_at(head, offset::EVENT)?,
-        heap_bytes: words_between(hat, u32_at(head, offset::RUT)?)? * WORD_BYTES,
-        free_gap_bytes: words_between(u32_at(head, offset::MAT)?, hat)? * WORD_BYTES,
-        event_in_progress: u32_at(head, offset::KID)? != 0,
+        event_number: u64_at(head, layout.event)?,
+        heap_bytes: words_between(hat, road(layout.rut)?)? * WORD_BYTES,
+        free_gap_bytes: words_between(road(layout.mat)?, hat)? * WORD_BYTES,
+        event_in_progress: road(layout.kid)? != 0,
     }))
 }
 
-fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    let field = bytes.get(offset..)?.first_chunk()?;
+fn u32_at(bytes: &[u8], offset: u32) -> Option<u32> {
+    let field = bytes.get(offset as usize..)?.first_chunk()?;
     Some(u32::from_le_bytes(*field))
 }
 
-fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
-    let field = bytes.get(offset..)?.first_chunk()?;
+fn u64_at(bytes: &[u8], offset: u32) -> Option<u64> {
+    let field = bytes.get(offset as usize..)?.first_chunk()?;
     Some(u64::from_le_bytes(*field))
 }
 
 #[cfg(test)]
-pub(super) fn encode(version: u64, parameters: u64, home: &LoomHome) -> [u8; offset::END] {
-    let mut head = [0; offset::END];
+pub(super) fn encode(version: u64, parameters: u64, home: &LoomHome) -> [u8; HEAD_BYTES] {
+    let mut head = [0; HEAD_BYTES];
     let rut = 0x1000_u32;
     let hat = rut + u32::try_from(home.heap_bytes / WORD_BYTES).unwrap();
     let mat = hat + u32::try_from(home.free_gap_bytes / WORD_BYTES).unwrap();
-    head[offset::VERSION..][..8].copy_from_slice(&version.to_le_bytes());
-    head[offset::PARAMETERS..][..8].copy_from_slice(&parameters.to_le_bytes());
-    head[offset::EVENT..][..8].copy_from_slice(&home.event_number.to_le_bytes());
-    head[offset::KID..][..4].copy_from_slice(&u32::from(home.event_in_progress).to_le_bytes());
-    head[offset::HAT..][..4].copy_from_slice(&hat.to_le_bytes());
-    head[offset::MAT..][..4].copy_from_slice(&mat.to_le_bytes());
-    head[offset::RUT..][..4].copy_from_slice(&rut.to_le_bytes());
+    for (offset, value) in [
+        (VERSION_OFFSET, version),
+        (PARAMETERS_OFFSET, parameters),
+        (V4.event, home.event_number),
+    ] {
+        head[offset as usize..][..8].copy_from_slice(&value.to_le_bytes());
+    }
+    for (field, value) in [
+        (V4.kid, u32::from(home.event_in_progress)),
+        (V4.hat, hat),
+        (V4.mat, mat),
+        (V4.rut, rut),
+    ] {
+        head[(V4.home_road + field) as usize..][..4].copy_from_slice(&value.to_le_bytes());
+    }
     head
 }
 
@@ -235,7 +227,7 @@ mod tests {
     #[test]
     fn pointers_out_of_order_are_torn() {
         let mut head = encode(5, 0x54, &HOME);
-        head[offset::HAT..][..4].fill(0);
+        head[(V4.home_road + V4.hat) as usize..][..4].fill(0);
         assert_eq!(decode(&head), None);
     }
 
@@ -252,7 +244,7 @@ mod tests {
             let path = entry.unwrap().path();
             let text = std::fs::read_to_string(&path).unwrap();
             let recording: serde_json::Value = serde_json::from_str(&text).unwrap();
-            let mut head = [0; offset::END];
+            let mut head = [0; HEAD_BYTES];
             for chunk in recording["memory"].as_array().unwrap() {
                 let address = chunk[0].as_str().unwrap().trim_start_matches("0x");
                 let address = u64::from_str_radix(address, 16).unwrap();

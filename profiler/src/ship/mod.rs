@@ -11,6 +11,7 @@ pub mod files;
 mod king_counters;
 mod lock;
 pub mod loom;
+pub mod memory;
 mod name;
 mod pier;
 mod role;

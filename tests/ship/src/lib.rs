@@ -5,6 +5,7 @@
 //! Ames packets from another process.
 
 mod compute;
+mod hoon;
 mod king;
 mod loom;
 mod mars;

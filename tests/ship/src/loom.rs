@@ -41,6 +41,7 @@ mod road {
     pub const HAT: usize = 0x10;
     pub const MAT: usize = 0x14;
     pub const RUT: usize = 0x18;
+    pub const TAX: usize = 0x51c;
     pub const BYTES: usize = 0x558;
 }
 
@@ -53,6 +54,10 @@ const _: () = assert!(KID_BELOW_MAT_WORDS as usize * 4 >= road::BYTES);
 
 /// Words between the parent's heap and the kid's stack (vere leaves 2^20 on a loom of 2 GB).
 const PAD_WORDS: u32 = 1 << 20;
+
+/// Where the constants of the ship's code lie: behind the home struct, on its page.
+const CONSTANTS: usize = 0x800;
+const _: () = assert!(CONSTANTS >= home::ROAD + road::BYTES);
 
 /// One bit per loom page, set when the page differs from the snapshot: as many as the largest loom has.
 static DIRTY: [AtomicU64; 1 << 14] = [const { AtomicU64::new(u64::MAX) }; 1 << 14];
@@ -105,6 +110,16 @@ impl Loom {
         self.set_u32(home::ROAD + road::HAT, PAGE_WORDS * (1 + heap_pages));
     }
 
+    /// Makes the version word that of this program, or of none.
+    pub fn set_known(&self, known: bool) {
+        let version = if known {
+            HOME_VERSION
+        } else {
+            HOME_VERSION + 1
+        };
+        self.set_u64(home::VERSION, version);
+    }
+
     /// Whether the home struct is one that this program wrote.
     pub fn has_known_layout(&self) -> bool {
         self.u64_at(home::VERSION) == HOME_VERSION
@@ -150,6 +165,7 @@ impl Loom {
         let at = kid as usize * 4;
         self.set_u32(at + road::PARENT, (home::ROAD / 4) as u32);
         self.set_u32(at + road::KID, 0);
+        self.set_u32(at + road::TAX, 0);
         self.set_u32(at + road::CAP, hat + pad);
         self.set_u32(at + road::MAT, hat + pad);
         self.set_u32(at + road::RUT, rut);
@@ -264,13 +280,19 @@ impl Loom {
         (self.bytes / 4) as u32
     }
 
+    /// Offset of the room for constants of the ship's code.
+    pub fn constants(&self) -> usize {
+        CONSTANTS
+    }
+
     fn u32_at(&self, offset: usize) -> u32 {
         debug_assert!(offset + 4 <= self.bytes);
         // SAFETY: the offset lies within the loom and is aligned; volatile, since the profiler's view is the purpose.
         unsafe { pointer(offset).read_volatile() }
     }
 
-    fn set_u32(&self, offset: usize, value: u32) {
+    /// Writes one word.
+    pub fn set_u32(&self, offset: usize, value: u32) {
         debug_assert!(offset + 4 <= self.bytes);
         // SAFETY: as above; a read-only page is made writable by the fault handler.
         unsafe { pointer(offset).write_volatile(value) }
@@ -307,6 +329,53 @@ impl Kid {
         // SAFETY: the range is free heap of this road: above its stack, below what was allocated before.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
         start
+    }
+}
+
+impl Kid {
+    /// Opens a road inside of the innermost, on this one's heap (vere `u3m_leap`).
+    pub fn leap(&self, loom: &Loom) {
+        let parent = self.innermost(loom);
+        self.allocate(loom, &[0; road::BYTES]);
+        let inside = loom.u32_at(self.at + road::HAT);
+        loom.set_u32(inside as usize * 4 + road::PARENT, (parent / 4) as u32);
+        loom.set_u32(parent + road::KID, inside);
+    }
+
+    /// Closes all roads inside of this one.
+    pub fn fall(&self, loom: &Loom) {
+        loom.set_u32(self.at + road::KID, 0);
+    }
+
+    /// What the innermost road's computing is under: a list of hints.
+    pub fn hints(&self, loom: &Loom) -> u32 {
+        loom.u32_at(self.innermost(loom) + road::TAX)
+    }
+
+    /// Replaces it.
+    pub fn set_hints(&self, loom: &Loom, list: u32) {
+        loom.set_u32(self.innermost(loom) + road::TAX, list);
+    }
+
+    /// Replaces what the innermost road's list has behind its first hint.
+    pub fn set_rest(&self, loom: &Loom, rest: u32) {
+        let first = self.hints(loom) & 0x3fff_ffff;
+        loom.set_u32(((first as usize) << 4) + 12, rest);
+    }
+
+    /// The cell that was allocated last.
+    pub fn newest(&self, loom: &Loom) -> u32 {
+        loom.u32_at(self.at + road::HAT) >> 2 | 0xc000_0000
+    }
+
+    fn innermost(&self, loom: &Loom) -> usize {
+        let mut road = self.at;
+        loop {
+            match loom.u32_at(road + road::KID) {
+                0 => return road,
+                inside => road = inside as usize * 4,
+            }
+        }
     }
 }
 

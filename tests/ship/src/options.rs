@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use noun::Ship;
 
 /// Environment variables by which the king tells mars what vere's command line has no room for.
@@ -11,6 +11,8 @@ pub mod env {
     pub const TRUTH: &str = "REFERENCE_SHIP_TRUTH";
     /// Heap pages of a new pier.
     pub const HEAP_PAGES: &str = "REFERENCE_SHIP_HEAP_PAGES";
+    /// How its lists of hints are made.
+    pub const HINTS: &str = "REFERENCE_SHIP_HINTS";
     /// Name of the ship in a new pier.
     pub const SHIP: &str = "REFERENCE_SHIP_NAME";
 }
@@ -73,6 +75,10 @@ pub struct KingOptions {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub bail_share: f64,
 
+    /// How the lists of hints of a computation are made
+    #[arg(long, value_name = "SHAPE", value_enum, default_value_t)]
+    pub hints: Hints,
+
     /// Time between snapshots, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub snap_seconds: u64,
@@ -84,6 +90,26 @@ pub struct KingOptions {
     /// File for the ground truth as JSON lines; mars writes its part to FILE.mars. Best on a tmpfs, off the ship's disk
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
+}
+
+/// How the lists of hints of a computation are made: all but the first are damaged memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Hints {
+    /// As vere makes them
+    #[default]
+    Sound,
+    /// A list that leads back into itself
+    Loop,
+    /// A list of which a part lies where nothing is mapped
+    Unmapped,
+    /// A list that ends in a number
+    Number,
+    /// 600 hints
+    Many,
+    /// 20 roads inside each other
+    Roads,
+    /// Version words of no known layout
+    Layout,
 }
 
 /// What the king passes to mars, with vere's names.

@@ -107,11 +107,13 @@ fn capture_that_is_cut_damaged_or_none() {
     }
 
     let mut newer = whole.clone();
+    let format = newer[8];
     newer[8] += 1;
-    capture.assert_unreadable(
-        &newer,
-        &["it has format 4", "reads format 3", "the version"],
+    let (theirs, ours) = (
+        format!("it has format {}", format + 1),
+        format!("reads format {format}"),
     );
+    capture.assert_unreadable(&newer, &[&theirs, &ours, "the version"]);
     let text = "a text file, and longer than the head of a capture\n";
     capture.assert_unreadable(text.as_bytes(), &["it is not a capture"]);
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::meter::{self, Cost};
 use super::{Sampled, Sampler};
 use crate::cli::session;
+use crate::hoon::HoonNames;
 use crate::host::counters::{KernelCounters, counters, now_ktime_ns};
 use crate::host::process::Process;
 use crate::host::{Reading, Roots, host_facts};
@@ -124,6 +125,7 @@ impl Sampler<'_> {
         let readings = self.readings(&sampled.ship, &tgids);
         let meta = self.meta(sampled, end, followed, &readings);
         let capture = Capture {
+            hoon: HoonNames::default(),
             totals,
             events: Vec::new(),
             symbols: Symbols::default(),

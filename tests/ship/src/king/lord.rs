@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::Context;
+use clap::ValueEnum as _;
 use noun::{Noun, cue};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -125,6 +126,12 @@ impl Lord {
             .args(["--lmdb-map-size", &LOG_MAP_BYTES.to_string()])
             .env(env::HEAP_PAGES, options.heap_pages.to_string())
             .env(env::SHIP, options.ship.to_string())
+            .envs(
+                options
+                    .hints
+                    .to_possible_value()
+                    .map(|hints| (env::HINTS, hints.get_name().to_owned())),
+            )
             .stdin(Stdio::from(mars_in))
             .stdout(Stdio::from(mars_out))
             .stderr(Stdio::from(mars_err));

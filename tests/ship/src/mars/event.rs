@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::bracket::Bracket;
 use crate::compute::Computer;
-use crate::loom::{self, Loom, PAGE_BYTES};
+use crate::hoon::{Code, PIECES};
+use crate::loom::{self, Kid, Loom, PAGE_BYTES};
+use crate::options::Hints;
 use crate::packet;
 use crate::stream::Outbox;
 use crate::sys::monotonic_ns;
@@ -21,6 +23,7 @@ pub struct Kernel {
     pub loom: Loom,
     bracket: Bracket,
     pub(super) computer: Computer,
+    code: Code,
     next_page: usize,
 }
 
@@ -47,12 +50,14 @@ pub(super) struct Attempt {
 
 impl Kernel {
     /// A kernel on a loom whose heap is mapped.
-    pub fn new(loom: Loom) -> anyhow::Result<Self> {
+    pub fn new(loom: Loom, hints: Hints) -> anyhow::Result<Self> {
         let (heap, bytes) = loom.heap();
         // SAFETY: the heap stays mapped to the end of the process, and is written to only between computations and
         // by this thread.
         let computer = unsafe { Computer::calibrate(heap, bytes) };
+        let code = Code::write(&loom, hints);
         Ok(Self {
+            code,
             loom,
             bracket: Bracket::new()?,
             computer,
@@ -150,7 +155,7 @@ impl Kernel {
         self.bracket.enter();
         let start_ktime_ns = monotonic_ns();
         let kid = self.loom.leap();
-        let finished = self.computer.run(work.compute_us);
+        let finished = self.run_pieces(&kid, work.compute_us);
         self.dirty(work.dirty_pages);
         let result = kid.allocate(
             &self.loom,
@@ -171,6 +176,24 @@ impl Kernel {
             end_ktime_ns: monotonic_ns(),
             is_done,
         }
+    }
+
+    /// Computes piece by piece, each under its hints. False if a signal cut it short.
+    fn run_pieces(&mut self, kid: &Kid, compute_us: u64) -> bool {
+        let mut left_us = compute_us;
+        PIECES.iter().enumerate().all(|(index, piece)| {
+            let is_last = index + 1 == PIECES.len();
+            let us = if is_last {
+                left_us
+            } else {
+                compute_us * piece.percent / 100
+            };
+            left_us -= us;
+            self.code.enter(&self.loom, kid, index);
+            let finished = self.computer.run(us);
+            self.code.leave(&self.loom, kid);
+            finished
+        })
     }
 
     /// Writes to the next clean pages of the heap, as many as asked for and there are.

@@ -12,13 +12,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use clap::ValueEnum as _;
 use noun::{Ship, cue};
 use rustix::fs::OFlags;
 use rustix::process::Resource;
 use serde_json::json;
 
 use crate::loom::{self, Loom};
-use crate::options::{MarsOptions, env};
+use crate::options::{Hints, MarsOptions, env};
 use crate::pier::{Lock, Pier};
 use crate::reactor::{Reactor, timeout_ms};
 use crate::spin;
@@ -91,10 +92,13 @@ pub fn run(options: &MarsOptions) -> anyhow::Result<u8> {
     let heap_pages = variable(env::HEAP_PAGES)
         .and_then(|pages| pages.to_str()?.parse().ok())
         .unwrap_or(DEFAULT_HEAP_PAGES);
+    let hints = variable(env::HINTS)
+        .and_then(|hints| Hints::from_str(hints.to_str()?, false).ok())
+        .unwrap_or_default();
     let mut loom = map_loom(options.loom, heap_pages)?;
     loom::install_fault_handler();
     let is_old = snapshots.load(&mut loom)?;
-    let mut kernel = Kernel::new(loom)?;
+    let mut kernel = Kernel::new(loom, hints)?;
     let saved_event = if is_old {
         kernel.loom.event_number()
     } else {
@@ -111,6 +115,7 @@ pub fn run(options: &MarsOptions) -> anyhow::Result<u8> {
             .context("cannot protect the guard page")?;
         let (frames, gifts) = (VecDeque::new(), VecDeque::new());
         truth.record(&json!({"event": "mars", "mars_pid": std::process::id(), "start_ktime_ns": monotonic_ns()}));
+        truth.record(&crate::hoon::truth());
         let inbox = Inbox::new();
         let state = State::Work;
         Mars {

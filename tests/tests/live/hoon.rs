@@ -1,0 +1,129 @@
+//! Hoon stacks, against what the ship says that its computing is under.
+
+use std::fs;
+
+use harness::gate;
+use harness::profile::Profile;
+use harness::scratch::Scratch;
+use harness::ship::ShipOptions;
+
+use crate::support::{DONE, Report, ShipInMemory, number};
+
+/// Length of the capture, s.
+const SECONDS: u64 = 16;
+/// Computing of an event, µs. Events follow each other as regularly as samples do, so the same parts of
+/// each may be hit: that is wrong by at most one sample an event, of 59. The capture's ends cut events:
+/// at most a quarter of one of its 26.
+const COMPUTE_US: u64 = 600_000;
+/// By how much a share may be wrong, of one.
+const TOLERANCE: f64 = 0.03;
+/// Frames that are followed (`profiler_common::hoon::MAX_FRAMES`).
+const MAX_FRAMES: u64 = 512;
+/// Fewer samples say nothing about shares.
+const MIN_SAMPLES: u64 = 100;
+
+#[test]
+fn hoon_shares_are_those_of_the_ship() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let mut ship = ShipInMemory::start(&ShipOptions {
+        events_per_second: Some(2.0),
+        compute_us: Some(COMPUTE_US),
+        ..ShipOptions::default()
+    });
+    let home = Scratch::in_memory("out").unwrap();
+    let output = home.path().join("run");
+    let outcome = Profile::deep_dive(ship.ship.pier(), SECONDS)
+        .json()
+        .output(&output)
+        .run()
+        .unwrap();
+    assert_eq!(outcome.code(), Some(DONE), "{}", outcome.stderr);
+    let report = Report::of(&outcome);
+    let hoon = &report.0["hoon"];
+    let computing = number(hoon, "computing");
+    assert!(computing >= MIN_SAMPLES, "{hoon}");
+    assert_eq!(hoon["incomplete"], serde_json::json!({}), "{hoon}");
+    assert_eq!(hoon["unresolved"], serde_json::json!({}), "{hoon}");
+
+    ship.ship.stop().unwrap();
+    let truth = ship.ship.mars_truth().unwrap();
+    let truth = truth.iter().find(|line| line["event"] == "hoon").unwrap();
+    let picture = fs::read_to_string(output.join("hoon.svg")).unwrap();
+    let mut told = 0;
+    for piece in truth["pieces"].as_array().unwrap() {
+        let names: Vec<&str> = piece["outermost_first"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|name| name.as_str().unwrap())
+            .collect();
+        for name in &names {
+            assert!(picture.contains(name), "{name} is not in the picture");
+        }
+        let owner = names.iter().rev().find_map(|name| owner(name)).unwrap();
+        let samples = hoon["owners"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find_map(|entry| (entry[0] == *owner).then(|| entry[1].as_u64().unwrap()));
+        let share = samples.unwrap_or(0) as f64 / computing as f64;
+        let expected = piece["percent"].as_f64().unwrap() / 100.0;
+        println!("{owner}: {share:.3} of {computing} samples, {expected:.3} by the ship");
+        assert!((share - expected).abs() <= TOLERANCE, "{owner}: {hoon}");
+        told += samples.unwrap_or(0);
+    }
+    // Between two pieces no hint is on the list; hardly a sample falls there.
+    assert!(computing - told <= computing / 50, "{hoon}");
+}
+
+/// Memory that is damaged: the walk in the kernel ends and says how, every time.
+#[test]
+fn damaged_lists_of_hints_end_in_counted_errors() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    for (shape, reason) in [
+        ("loop", "too_many_frames"),
+        ("many", "too_many_frames"),
+        ("unmapped", "not_in_memory"),
+        ("number", "malformed"),
+        ("roads", "too_many_roads"),
+        ("layout", "unknown_layout"),
+    ] {
+        let ship = ShipInMemory::start(&ShipOptions {
+            events_per_second: Some(2.0),
+            compute_us: Some(COMPUTE_US),
+            hints: Some(shape),
+            ..ShipOptions::default()
+        });
+        let outcome = Profile::deep_dive(ship.ship.pier(), 2).json().run();
+        let outcome = outcome.unwrap();
+        assert_eq!(outcome.code(), Some(DONE), "{shape}: {}", outcome.stderr);
+        let report = Report::of(&outcome);
+        let hoon = &report.0["hoon"];
+        let (samples, ended) = (number(hoon, "samples"), number(&hoon["incomplete"], reason));
+        println!("{shape}: {ended} of {samples} samples {reason}");
+        // The rest is what runs beside computations.
+        assert!(ended >= samples / 2 && ended > 0, "{shape}: {hoon}");
+        let others = hoon["incomplete"].as_object().unwrap().len();
+        assert_eq!(others, 1, "{shape}: {hoon}");
+        let frames = number(hoon, "frames");
+        assert!(
+            frames <= ended * MAX_FRAMES + samples * 3,
+            "{shape}: {hoon}"
+        );
+        assert_eq!(hoon["unresolved"], serde_json::json!({}), "{shape}: {hoon}");
+    }
+}
+
+/// Agent or vane of a place of the ship's.
+fn owner(name: &str) -> Option<String> {
+    let knots: Vec<&str> = name.split('/').collect();
+    match knots[..] {
+        ["", "app", agent, ..] => Some(format!("/app/{agent}")),
+        ["", "sys", "vane", vane, ..] => Some(vane.to_owned()),
+        _ => None,
+    }
+}
