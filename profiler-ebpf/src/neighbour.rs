@@ -16,6 +16,7 @@ use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_task};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{HashMap, PerCpuArray};
 use core::ffi::c_void;
+use core::ptr;
 use profiler_common::block::{Bio, OP_MASK, OP_READ, OP_WRITE};
 use profiler_common::loss as reason;
 use profiler_common::neighbour::{
@@ -146,10 +147,16 @@ unsafe fn add(waiter_tgid: u32, run: *const Run, tgid: u32, begun_ktime_ns: u64)
 /// A device of the pier.
 #[inline(always)]
 pub fn device(dev: u32) -> Option<*mut DeviceTotals> {
-    if !recording() {
-        return None;
-    }
-    NEIGHBOUR_DEVICES.get_ptr_mut(dev)
+    // By way of a pointer that always has a value: while sampling, the payload of a `None` would be a
+    // register that nothing was written to, which the verifier lets nobody copy.
+    let device = if recording() {
+        NEIGHBOUR_DEVICES
+            .get_ptr_mut(dev)
+            .unwrap_or(ptr::null_mut())
+    } else {
+        ptr::null_mut()
+    };
+    (!device.is_null()).then_some(device)
 }
 
 /// What is under way on a device: the ship's bios, others'.
