@@ -7,6 +7,7 @@ use aya_ebpf::helpers::{
 use aya_ebpf::macros::{map, tracepoint};
 use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::TracePointContext;
+use core::hint::black_box;
 use profiler_common::loss as reason;
 use profiler_common::record::{KIND_SYSCALL, RecordHeader};
 use profiler_common::ship::ShipProcess;
@@ -82,13 +83,17 @@ impl Caller {
         // SAFETY: this CPU's scratch; entries of syscalls do not nest.
         unsafe {
             if head != 0 {
-                let wanted = if value < HEAD_BYTES as u64 {
-                    value as u32
-                } else {
-                    HEAD_BYTES as u32
-                };
                 let to = (&raw mut (*scratch).head).cast();
-                if probe_read_user(to, wanted, head as *const _) == 0 {
+                // Two calls, and a mask that LLVM cannot see to be needless: kernels before 6.8 forget
+                // the bounds of a value that was kept on the stack meanwhile.
+                let (wanted, read) = if value < HEAD_BYTES as u64 {
+                    let wanted = black_box(value as u32) & (HEAD_BYTES as u32 - 1);
+                    (wanted, probe_read_user(to, wanted, head as *const _))
+                } else {
+                    let wanted = HEAD_BYTES as u32;
+                    (wanted, probe_read_user(to, wanted, head as *const _))
+                };
+                if read == 0 {
                     head_bytes = wanted;
                 }
             }

@@ -113,6 +113,9 @@ struct Loss {
     count: u64,
 }
 
+/// In the reason why a program could not be loaded.
+const PROGRAM_LOAD: &str = "BPF_PROG_LOAD";
+
 /// What became of a probe.
 #[derive(Debug, PartialEq, Eq)]
 enum Fate<'a> {
@@ -145,6 +148,12 @@ pub fn judge(kernel: &Kernel, profile: &Path, results: &Path) -> Result<Vec<Stri
 
     let mut wrong = probes_wrong(kernel, &fates);
     wrong.extend(measured_wrong(&report));
+    // What a kernel lacks is one thing; a program that its verifier refuses is a fault of ours.
+    let refused = report
+        .incomplete
+        .iter()
+        .filter(|line| line.contains(PROGRAM_LOAD));
+    wrong.extend(refused.map(|line| format!("a program was refused: {line}")));
     let status = read(&results.join("status"))?;
     let expected = if report.incomplete.is_empty() {
         "0"
