@@ -275,6 +275,6 @@ pub enum Call {
         /// Descriptor.
         fd: u32,
     },
-    /// `epoll_pwait` of the king's main thread, in captures whose frames do not say their turn.
+    /// `epoll_pwait` of the main thread of a king whose own workers commit.
     LoopTurn,
 }

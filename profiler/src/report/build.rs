@@ -348,7 +348,7 @@ fn own_cost(meta: &Meta) -> OwnCost {
 }
 
 fn losses(losses: &Losses) -> Vec<Loss> {
-    const REASONS: [(u32, &str); 21] = [
+    const REASONS: [(u32, &str); 22] = [
         (
             loss::WAIT_RECORD,
             "long waits that are summed, but have no stack (ring buffer full)",
@@ -380,6 +380,10 @@ fn losses(losses: &Losses) -> Vec<Loss> {
         (
             loss::SYSCALL_RECORD,
             "ends of parts of events (ring buffer full)",
+        ),
+        (
+            loss::FRAME_PARTS,
+            "messages of king and mars (their parts were not in memory)",
         ),
         (
             loss::HOON_RECORD,

@@ -39,6 +39,10 @@ pub struct KingOptions {
     #[arg(short = 'p', long = "port", value_name = "PORT", default_value_t = 0)]
     pub port: u16,
 
+    /// Version of vere whose processes, messages and commits the ship has
+    #[arg(long, value_name = "GENERATION", value_enum, default_value_t)]
+    pub generation: Generation,
+
     /// Name of the ship in a new pier
     #[arg(long, value_name = "NAME", default_value = "~zod")]
     pub ship: Ship,
@@ -92,6 +96,16 @@ pub struct KingOptions {
     pub truth: Option<PathBuf>,
 }
 
+/// Which of vere's arrangements the ship has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Generation {
+    /// vere 4.6: mars commits, and answers when that is done
+    #[default]
+    Mars,
+    /// vere 3.5: the serf answers at once, the king commits and holds the effects back
+    Serf,
+}
+
 /// How the lists of hints of a computation are made: all but the first are damaged memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Hints {
@@ -140,6 +154,30 @@ pub struct MarsOptions {
     /// Size of the event log's map, in bytes
     #[arg(long)]
     pub lmdb_map_size: usize,
+}
+
+/// What the king passes to a serf (vere 3.5 `lord.c:1250-1276`).
+#[derive(Debug, Clone, Parser)]
+#[command(name = "serf")]
+pub struct SerfOptions {
+    /// The pier
+    pub pier: PathBuf,
+    /// A key that nothing is encrypted with
+    pub key: String,
+    /// vere's flag word
+    pub flags: u32,
+    /// Entries of the transient memo cache
+    pub temporary_cache_size: u32,
+    /// Size of the loom, as a power of two in bytes
+    pub loom: u32,
+    /// Event to load a portable state at; 0 is none
+    pub roc: u64,
+    /// File for pages that have no room in memory; 0 is none
+    pub ephemeral: String,
+    /// Loom pages to drop from memory after an event
+    pub toss: u32,
+    /// Entries of the persistent memo cache
+    pub persistent_cache_size: u32,
 }
 
 /// Sends valid Ames and Mesa packets from several ships to a port of this machine, and prints how many, as JSON.

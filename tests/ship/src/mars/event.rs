@@ -1,7 +1,6 @@
 //! What an event is here: hashing of the loom for the asked time, writes to clean pages, and a result to copy.
 
 use std::os::fd::BorrowedFd;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use noun::{Noun, murmur3};
@@ -12,10 +11,11 @@ use crate::compute::Computer;
 use crate::hoon::{Code, PIECES};
 use crate::loom::{self, Kid, Loom, PAGE_BYTES};
 use crate::options::Hints;
+use crate::ovum::{Ovum, Workload};
 use crate::packet;
 use crate::stream::Outbox;
 use crate::sys::monotonic_ns;
-use crate::task::{Gift, Ovum, Workload};
+use crate::task::Gift;
 
 /// The loom, and what computes on it.
 pub struct Kernel {
@@ -89,8 +89,7 @@ impl Kernel {
     }
 
     /// Computes an event. One that fails is noted by a second event, as vere does it.
-    pub fn poke(&mut self, ovum: &Ovum, king: &mut Outbox) -> anyhow::Result<Poked> {
-        let now = urbit_time();
+    pub fn poke(&mut self, now: u128, ovum: &Ovum, king: &mut Outbox) -> anyhow::Result<Poked> {
         let work = Workload::of_card(&ovum.card);
         let faults = loom::faults();
         let first = self.compute(work);
@@ -275,14 +274,4 @@ fn is_lag_peek(sample: &Noun) -> bool {
         ["lac", "fad"],
     ];
     spur().is_some_and(|spur| known.into_iter().any(|path| *spur == Noun::path(path)))
-}
-
-/// Urbit's time: 2^64 per second, since an epoch long before Unix (hoon.hoon `++yore`; 0x8000000cce9e0d80 is 1970).
-fn urbit_time() -> u128 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let seconds = 0x8000_000c_ce9e_0d80_u128 + u128::from(now.as_secs());
-    let fraction = (u128::from(now.subsec_nanos()) << 64) / 1_000_000_000;
-    (seconds << 64) | fraction
 }
