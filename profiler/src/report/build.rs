@@ -38,7 +38,7 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
     let severe = findings
         .iter()
         .any(|finding| finding.severity == Severity::Severe);
-    let events = events(meta);
+    let events = events(meta, summaries);
     let state = State::of(meta, summaries);
     let circumstances = Circumstances {
         up: state.is_up(),
@@ -109,7 +109,7 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
         own_cost: own_cost(meta),
         lost: meta.losses.total(),
         losses: losses(&meta.losses),
-        events_unknown: events_unknown(meta),
+        events_unknown: events_unknown(meta).filter(|_| events.is_none()),
         shares,
         events,
         findings,
@@ -143,10 +143,17 @@ fn window_line(meta: &Meta) -> WindowLine {
     }
 }
 
-fn events(meta: &Meta) -> Option<EventsLine> {
+/// By the loom, or by what a serf says in its answers.
+fn events(meta: &Meta, summaries: &Summaries) -> Option<EventsLine> {
     let (LoomAnswer::Home(before), LoomAnswer::Home(after)) = (&meta.loom_start, &meta.loom_end)
     else {
-        return None;
+        let (first, last) = summaries.events.as_ref()?.answered_numbers?;
+        let before = first.saturating_sub(1);
+        return Some(EventsLine {
+            before,
+            last,
+            count: last.saturating_sub(before),
+        });
     };
     Some(EventsLine {
         before: before.event_number,

@@ -50,7 +50,7 @@ pub struct Report {
     pub window: WindowLine,
     /// What was lost or could not be measured: the report claims less where it matters.
     pub incomplete: Vec<String>,
-    /// The ship's events; nothing if their numbers could not be read.
+    /// The ship's events; nothing if their numbers are not known.
     pub events: Option<EventsLine>,
     /// Why their numbers could not be read.
     pub events_unknown: Option<String>,

@@ -7,11 +7,13 @@ use super::commit::Commit;
 use super::computation::{self, Computation};
 use super::frame::{self, Frame};
 use super::message::Content;
+use super::play::plays;
 use super::rest::{is_committing, is_idle_in_epoll, sleeps};
 use super::span::{self, MarsSpan, Stage};
 use super::timeline::{Absence, Timeline};
 use super::unread::{self, Known};
 use crate::model::{Capture, SyscallEvent, ThreadId};
+use crate::ship::Generation;
 use crate::ship::loom::LoomAnswer;
 
 /// The course of a ship's work in the window.
@@ -58,9 +60,11 @@ impl Course {
                 computation.event_number = 0;
             }
         }
+        let king_saves = meta.ship.generation == Generation::Serf;
         let window = (meta.clocks.start_ktime_ns, meta.clocks.end_ktime_ns);
         let opened = open.map(|(start, _)| start);
         let (mut asked, mut answered) = (frame::frames(king_calls), frame::frames(mars_calls));
+        let (played, mut replayed) = plays(&asked, &answered, &mut computations, window);
         let known = Known {
             computations: &computations,
             commits,
@@ -75,15 +79,16 @@ impl Course {
                 answers: &answered,
                 mars: &timelines[&mars],
                 away: Vec::new(),
+                king_saves,
             },
             // The king opens its ports when mars is up.
             meta.ship.udp_ports.known().is_some_and(Vec::is_empty),
         );
         answered.retain(|frame| frame.content != Content::Ready);
         let mut mars_spans: Vec<MarsSpan> = replay.iter().map(|(span, _)| *span).collect();
+        mars_spans.extend(played);
         // What was replayed belongs to no message.
-        let replayed = computations[..replay.map_or(0, |(_, count)| count)].to_vec();
-        computations.drain(..replayed.len());
+        replayed.extend(computations.drain(..replay.map_or(0, |(_, count)| count)));
         let known = Known {
             computations: &computations,
             commits,
@@ -93,10 +98,11 @@ impl Course {
         let sleeps = sleeps(&timelines[&mars], (king, &timelines[&king]), &asked, idles);
         let start = |sleep: &&Absence| sleep.start_ktime_ns;
         let rests: Vec<u64> = sleeps.iter().map(start).collect();
-        // While mars sleeps, nobody else begins a commit: one within the sleep was asked for before.
-        let quiet = sleeps
-            .iter()
-            .filter(|sleep| !is_committing(commits, sleep.start_ktime_ns, sleep.runnable_ktime_ns));
+        // While mars sleeps, nobody else begins a commit: one within the sleep was asked for before. A
+        // serf has answered all that it has computed.
+        let quiet = sleeps.iter().filter(|sleep| {
+            king_saves || !is_committing(commits, sleep.start_ktime_ns, sleep.runnable_ktime_ns)
+        });
         let quiet: Vec<u64> = quiet.map(start).collect();
         unread::resolve(&mut asked, &mut answered, &known, &quiet);
         mars_spans.extend(span::upkeep(&Stage {
@@ -112,6 +118,7 @@ impl Course {
             answers: &answered,
             mars: &timelines[&mars],
             away: away(capture, mars, &timelines[&mars], idles),
+            king_saves,
         }));
         mars_spans.extend(king_busy(capture, &timelines[&mars]));
         mars_spans.sort_by_key(|span| span.start_ktime_ns);
