@@ -19,6 +19,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 pub struct ShipOptions {
     /// Ship name, such as `~zod`.
     pub ship: Option<String>,
+    /// Version of vere that the ship's processes are like: `mars` or `serf`.
+    pub generation: Option<&'static str>,
     /// Events per second; zero is none.
     pub events_per_second: Option<f64>,
     /// Computing per event on mars, µs.
@@ -66,6 +68,7 @@ impl ShipOptions {
         .map(|(name, value)| (name, value.map(|value| value.to_string())));
         let others = [
             ("--ship", self.ship.clone()),
+            ("--generation", self.generation.map(str::to_owned)),
             (
                 "--events-per-second",
                 self.events_per_second.map(|rate| rate.to_string()),

@@ -5,6 +5,7 @@ mod catalogue;
 mod completions;
 mod deep_dive;
 mod doctor;
+mod events;
 mod history;
 mod hoon;
 mod now;
@@ -62,6 +63,8 @@ struct Cli {
 enum Command {
     /// Makes the same report again from a capture file, without root.
     Report(ReportArgs),
+    /// Lists every event of a capture that was followed, with its moments and phases, as JSON.
+    Events(EventsArgs),
     /// Says whether this host can be profiled: each lack with one sentence and one command.
     Doctor(DoctorArgs),
     /// Says within two seconds what a ship does at this moment, also one that hangs.
@@ -167,6 +170,12 @@ struct ReportArgs {
 }
 
 #[derive(Debug, Args)]
+struct EventsArgs {
+    /// The file `capture` that a deep dive wrote.
+    capture: PathBuf,
+}
+
+#[derive(Debug, Args)]
 struct DoctorArgs {
     /// The ship to look at as well. Left out: the one that runs, if one does.
     #[arg(long, value_name = "SHIP")]
@@ -245,6 +254,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         None => deep_dive::run(&cli.deep_dive),
         Some(Command::Report(arguments)) => report::run(&arguments),
+        Some(Command::Events(arguments)) => events::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Now(arguments)) => now::run(&arguments),
         Some(Command::Ping(arguments)) => ping::run(&arguments),

@@ -5,6 +5,7 @@ mod checks;
 mod events;
 mod findings;
 mod host;
+mod listing;
 mod mars_spans;
 mod sentence;
 mod state;
@@ -20,6 +21,7 @@ use host::is_named;
 pub use host::{
     BusySplit, DeviceShare, DeviceUse, FileLine, Neighbours, PartyShare, ShipOrHost, StealLine,
 };
+pub use listing::{LISTING_VERSION, ListedCommit, ListedEvent, Listing, listing};
 pub use mars_spans::{MarsSpans, SpanEntry, SpanLine};
 
 use serde::Serialize;
