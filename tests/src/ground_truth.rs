@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -16,6 +17,9 @@ use crate::{Error, Result};
 pub const GOAL_NS: u64 = 50_000;
 /// And as much of its length more.
 pub const GOAL_RATIO: f64 = 0.01;
+
+/// How long a ship works before it is profiled.
+const WARM_UP: Duration = Duration::from_secs(3);
 
 /// Phases in the order of an event's way, and the whole.
 pub const PHASES: [&str; 7] = [
@@ -77,6 +81,8 @@ type Moments = [u64; 7];
 /// If the ship or `profile` cannot be run, or says what makes no sense.
 pub fn measure(options: &ShipOptions, home: &Path, seconds: u64) -> Result<Outcome> {
     let mut ship = options.start_in(home)?;
+    // A ship that has computed nothing yet shows no number.
+    std::thread::sleep(WARM_UP);
     let output = Scratch::new("events")?;
     let directory = output.path().join("run");
     let dive = Profile::deep_dive(ship.pier(), seconds).output(&directory);
@@ -163,7 +169,10 @@ fn found(listing: &Value) -> Result<BTreeMap<u64, Moments>> {
             number(commit, "end_ktime_ns")?,
             at("released_ktime_ns")?,
         ];
-        found.insert(at("number")?, moments);
+        // What has no number cannot be compared, and so is not found.
+        if let Some(event) = event["number"].as_u64() {
+            found.insert(event, moments);
+        }
     }
     Ok(found)
 }

@@ -35,6 +35,8 @@ pub struct ShipOptions {
     pub peeks_per_second: Option<f64>,
     /// Receive buffer asked for at the Ames socket, bytes.
     pub rcvbuf_bytes: Option<u64>,
+    /// Text that mars prints per event, through the king, bytes.
+    pub print_bytes: Option<u64>,
     /// Share of events that fail once, 0 to 1.
     pub bail_share: Option<f64>,
     /// How lists of hints are made.
@@ -59,6 +61,7 @@ impl ShipOptions {
             ("--dirty-pages", self.dirty_pages),
             ("--heap-pages", self.heap_pages),
             ("--king-compute-us", self.king_compute_us),
+            ("--print-bytes", self.print_bytes),
             ("--rcvbuf", self.rcvbuf_bytes),
             ("--snap-seconds", self.snap_seconds),
             ("--seconds", self.seconds),

@@ -11,6 +11,8 @@ pub mod env {
     pub const TRUTH: &str = "REFERENCE_SHIP_TRUTH";
     /// Heap pages of a new pier.
     pub const HEAP_PAGES: &str = "REFERENCE_SHIP_HEAP_PAGES";
+    /// Bytes that it prints per event.
+    pub const PRINT_BYTES: &str = "REFERENCE_SHIP_PRINT_BYTES";
     /// How its lists of hints are made.
     pub const HINTS: &str = "REFERENCE_SHIP_HINTS";
     /// Name of the ship in a new pier.
@@ -58,6 +60,10 @@ pub struct KingOptions {
     /// Clean loom pages (16 KiB) written to per event
     #[arg(long, value_name = "PAGES", default_value_t = 4)]
     pub dirty_pages: u64,
+
+    /// Text that mars prints per event, through the king, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub print_bytes: usize,
 
     /// Heap of a new pier, in loom pages (16 KiB)
     #[arg(long, value_name = "PAGES", default_value_t = 1024)]

@@ -6,6 +6,7 @@
 //!
 //! - A commit that begins while nothing waits holds the one event that began it.
 //! - One that begins because the one before ended holds all that the king had taken up by then.
+//! - One after which no other begins at once left nothing behind.
 //! - None is empty.
 
 use super::commit::Commit;
@@ -57,11 +58,20 @@ pub fn fates(
     let mut fates = Vec::with_capacity(answered.len());
     for (at, commit) in commits.iter().enumerate() {
         let begun = answered.partition_point(|answered| *answered <= commit.start_ktime_ns);
+        let next = commits.get(at + 1).map(|next| next.start_ktime_ns);
+        // What came while it was under way would have begun the next.
+        let is_last = released[at]
+            .and_then(|released| king.turn_after(released))
+            .is_some_and(|turn| next.is_none_or(|next| next > turn));
+        let all = answered.partition_point(|answered| *answered <= commit.sync_ktime_ns);
         let Some(before) = at.checked_sub(1) else {
             // Whether another was under way when the window opened is not known, nor when one began that
             // was under way itself.
             let is_alone = begun == 1 && commit.start_ktime_ns < commit.sync_ktime_ns;
-            fates.resize(begun, if is_alone { fate(at) } else { Fate::Unknown });
+            match is_last {
+                true => fates.resize(all, fate(at)),
+                false => fates.resize(begun, if is_alone { fate(at) } else { Fate::Unknown }),
+            }
             continue;
         };
         let waited = released[before].is_some_and(|released| {
@@ -76,7 +86,8 @@ pub fn fates(
             false => fates.len() + 1,
         };
         let until = until.max(fates.len() + 1);
-        if until > begun {
+        let until = if is_last { until.max(all) } else { until };
+        if until > begun.max(all) {
             // Nothing had been answered that it could hold: something is missing.
             fates.resize(begun.max(fates.len()), Fate::Unknown);
             continue;
@@ -220,8 +231,15 @@ mod tests {
 
     #[test]
     fn where_it_is_not_known_what_was_before_nothing_is_guessed() {
-        let commits = [(110, 500), (1110, 1500)];
-        let found = found(&[90, 100, 1100], &commits, &[520, 560, 1520]);
-        assert_eq!(found, [None, None, Some((1, 1520))]);
+        // The second begins as soon as the first has ended: it may hold one of the events.
+        let commits = [(110, 500), (530, 900)];
+        let found = found(&[90, 100, 400], &commits, &[520, 560, 910, 950]);
+        assert_eq!(found, [None, None, Some((1, 910))]);
+    }
+
+    #[test]
+    fn a_commit_after_which_none_begins_left_nothing() {
+        let found = found(&[90, 100], &[(110, 500)], &[520, 560]);
+        assert_eq!(found, [Some((0, 520)); 2]);
     }
 }

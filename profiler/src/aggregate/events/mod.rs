@@ -9,6 +9,7 @@ mod away;
 mod commit;
 mod computation;
 mod course;
+mod follow;
 mod frame;
 mod held;
 mod message;
@@ -29,7 +30,6 @@ pub use timeline::{Absence, Timeline};
 
 use std::collections::BTreeMap;
 
-use profiler_common::loss;
 use profiler_common::sched::TASK_INTERRUPTIBLE;
 
 use super::role;
@@ -38,10 +38,6 @@ use crate::model::{Call, Capture, Event, SyscallEvent, ThreadId, sum};
 use crate::ship::{Generation, Role};
 use course::Course;
 use frame::Frame;
-use message::Errand;
-use pairing::Message;
-use release::{Release, Releases};
-use rest::{arrival, is_idle_in_epoll};
 
 /// An event, or a question to the namespace, from its arrival to its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,96 +183,10 @@ pub fn summarise(capture: &Capture) -> Option<EventsSummary> {
     summary.answered_numbers = numbers
         .next()
         .map(|first| (first, numbers.next_back().unwrap_or(first)));
-    follow(capture, &course, of(king), &mut summary);
+    follow::follow(capture, &course, of(king), &mut summary);
     let computations = course.replayed.into_iter().chain(course.computations);
     summary.computations = computations.collect();
     Some(summary)
-}
-
-/// Tells what belongs together.
-fn follow(
-    capture: &Capture,
-    course: &Course,
-    king_calls: &[&SyscallEvent],
-    summary: &mut EventsSummary,
-) {
-    let lost = [loss::SYSCALL_RECORD, loss::FRAME_PARTS];
-    let lost = lost.map(|reason| capture.meta.losses.of(reason));
-    let (messages, answers) = (messages(&course.asked), messages(&course.answered));
-    let pairing::Paired {
-        pairs: (works, answered),
-        settled_ktime_ns,
-        by_limit,
-    } = pairing::pair(&pairing::Evidence {
-        messages: &messages,
-        computations: &course.computations,
-        answers: &answers,
-        commits: &summary.commits,
-        rests: &course.rests,
-        quiet: &course.quiet,
-        at_once: summary.king_commits,
-        has_gaps: lost.iter().any(|count| *count > 0),
-    });
-    summary.matched_by_limit = by_limit;
-    let releases = match summary.king_commits {
-        true => Releases::of_king(capture, course, king_calls, summary),
-        false => Releases::OfMars,
-    };
-    let king = summary.king.and_then(|king| summary.timelines.get(&king));
-    let nothing = Timeline::default();
-    let arrival = |sent| {
-        let idles = |absence: &Absence| is_idle_in_epoll(capture, absence);
-        arrival(sent, king_calls, king.unwrap_or(&nothing), idles)
-    };
-    let ways = messages.iter().zip(&course.asked).zip(works).zip(answered);
-    let (mut spans, mut unfinished, mut unmatched) = (Vec::new(), 0, 0);
-    for (((message, frame), work), answered) in ways {
-        match (message.content != Content::Other, work, answered) {
-            (false, _, _) => {}
-            (true, Some(work), Some(answered)) if answered >= work.end_ktime_ns => {
-                let release = match message.kind() {
-                    Some(_) => releases.of(&summary.commits, &work, answered),
-                    None => Release::Done(None, answered),
-                };
-                let (commit, released_ktime_ns) = match release {
-                    Release::Done(commit, at_ktime_ns) => (commit, at_ktime_ns),
-                    Release::Held => {
-                        unfinished += 1;
-                        continue;
-                    }
-                    Release::Unknown => {
-                        unmatched += 1;
-                        continue;
-                    }
-                };
-                let is_mass = frame.errand == Some(Errand::Mass);
-                spans.push(EventSpan {
-                    kind: message.kind(),
-                    is_mass: is_mass || summary.is_mass(work.start_ktime_ns),
-                    arrived_ktime_ns: arrival(message.sent_ktime_ns),
-                    sent_ktime_ns: message.sent_ktime_ns,
-                    work: Work {
-                        event_number: work.event_number.or(releases.number(answered)),
-                        ..work
-                    },
-                    commit,
-                    answered_ktime_ns: answered,
-                    released_ktime_ns,
-                });
-            }
-            (true, _, None) if message.sent_ktime_ns > settled_ktime_ns => unfinished += 1,
-            _ => unmatched += 1,
-        }
-    }
-    (summary.spans, summary.unfinished, summary.unmatched) = (spans, unfinished, unmatched);
-}
-
-fn messages(frames: &[Frame]) -> Vec<Message> {
-    let messages = frames.iter().map(|frame| Message {
-        sent_ktime_ns: frame.sent_ktime_ns,
-        content: frame.content.clone(),
-    });
-    messages.collect()
 }
 
 /// The commits of the workers of the log's owner, in order; their timelines are added.

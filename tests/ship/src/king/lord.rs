@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::Context;
 use clap::ValueEnum as _;
-use noun::{Noun, cue};
+use noun::{Noun, cue, jam};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -170,6 +170,7 @@ impl Lord {
             .args(arguments(options, pier))
             .env(env::HEAP_PAGES, options.heap_pages.to_string())
             .env(env::SHIP, options.ship.to_string())
+            .env(env::PRINT_BYTES, options.print_bytes.to_string())
             .envs(
                 options
                     .hints
@@ -243,21 +244,22 @@ impl Lord {
         arrival_ktime_ns: u64,
         reply: Option<Reply>,
     ) -> anyhow::Result<()> {
-        let poke = Poke {
+        let poke = |sent_ktime_ns| Poke {
             kind,
             arrival_ktime_ns,
-            sent_ktime_ns: monotonic_ns(),
+            sent_ktime_ns,
             reply,
         };
         let writ = match self.generation {
-            Generation::Mars => {
-                self.send(&Task::Poke(ovum))?;
-                Writ::Poke(poke)
-            }
+            Generation::Mars => Writ::Poke(poke(self.send(&Task::Poke(ovum))?)),
             Generation::Serf => {
                 let now = urbit_time();
-                self.send(&Task::Work(now, ovum.clone()))?;
-                Writ::Work { poke, now, ovum }
+                let sent_ktime_ns = self.send(&Task::Work(now, ovum.clone()))?;
+                Writ::Work {
+                    poke: poke(sent_ktime_ns),
+                    now,
+                    ovum,
+                }
             }
         };
         self.writs.push_back(writ);
@@ -305,15 +307,20 @@ impl Lord {
         self.send(match self.generation {
             Generation::Mars => &Task::Exit,
             Generation::Serf => &Task::OldExit,
-        })
+        })?;
+        Ok(())
     }
 
-    fn send(&mut self, task: &Task) -> anyhow::Result<()> {
-        match self.outbox.send(&task.to_noun()) {
+    /// Sends a task, and says when.
+    fn send(&mut self, task: &Task) -> anyhow::Result<u64> {
+        let body = jam(&task.to_noun());
+        let sent_ktime_ns = monotonic_ns();
+        match self.outbox.send_body(&body) {
             // Mars is gone, which the end of its replies will show.
-            Err(error) if error.downcast_ref() == Some(&Errno::PIPE) => Ok(()),
-            result => result.context("cannot send to mars"),
+            Err(error) if error.downcast_ref() == Some(&Errno::PIPE) => {}
+            result => result.context("cannot send to mars")?,
         }
+        Ok(sent_ktime_ns)
     }
 
     /// Reads what mars gives. `None` when its stream has ended.

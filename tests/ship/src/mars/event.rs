@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use anyhow::Context;
-use noun::{Noun, murmur3};
+use noun::{Noun, jam, murmur3};
 use serde_json::{Value, json};
 
 use super::bracket::Bracket;
@@ -25,6 +25,8 @@ pub struct Kernel {
     pub(super) computer: Computer,
     code: Code,
     next_page: usize,
+    /// What each event prints.
+    text: String,
 }
 
 /// An event that was computed.
@@ -50,7 +52,7 @@ pub(super) struct Attempt {
 
 impl Kernel {
     /// A kernel on a loom whose heap is mapped.
-    pub fn new(loom: Loom, hints: Hints) -> anyhow::Result<Self> {
+    pub fn new(loom: Loom, hints: Hints, print_bytes: usize) -> anyhow::Result<Self> {
         let (heap, bytes) = loom.heap();
         // SAFETY: the heap stays mapped to the end of the process, and is written to only between computations and
         // by this thread.
@@ -62,6 +64,7 @@ impl Kernel {
             bracket: Bracket::new()?,
             computer,
             next_page: 1,
+            text: "x".repeat(print_bytes),
         })
     }
 
@@ -92,6 +95,7 @@ impl Kernel {
     pub fn poke(&mut self, now: u128, ovum: &Ovum, king: &mut Outbox) -> anyhow::Result<Poked> {
         let work = Workload::of_card(&ovum.card);
         let faults = loom::faults();
+        let printed_ktime_ns = self.print(king)?;
         let first = self.compute(work);
         let (ovum, last) = if first.is_done {
             (ovum.clone(), None)
@@ -106,7 +110,7 @@ impl Kernel {
         let truth = json!({
             "event": "computed", "number": number, "bailed": last.is_some(),
             "compute_start_ktime_ns": first.start_ktime_ns, "compute_end_ktime_ns": end.end_ktime_ns,
-            "dirtied_pages": loom::faults() - faults,
+            "dirtied_pages": loom::faults() - faults, "printed_ktime_ns": printed_ktime_ns,
         });
         let effects = effects(&ovum);
         Ok(Poked {
@@ -116,6 +120,17 @@ impl Kernel {
             effects,
             truth,
         })
+    }
+
+    /// Prints what an event prints; says from when to when it was sent, and 0 if there is nothing.
+    fn print(&self, king: &mut Outbox) -> anyhow::Result<(u64, u64)> {
+        if self.text.is_empty() {
+            return Ok((0, 0));
+        }
+        let body = jam(&Gift::Slog(self.text.clone()).to_noun());
+        let start_ktime_ns = monotonic_ns();
+        king.send_body(&body).context("cannot print to the king")?;
+        Ok((start_ktime_ns, monotonic_ns()))
     }
 
     /// Computes an event of the log again.

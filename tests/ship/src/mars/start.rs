@@ -83,9 +83,12 @@ fn start(
         .and_then(|hints| Hints::from_str(hints.to_str()?, false).ok())
         .unwrap_or_default();
     let mut loom = map_loom(bex, heap_pages, version)?;
+    let print_bytes = variable(env::PRINT_BYTES)
+        .and_then(|bytes| bytes.to_str()?.parse().ok())
+        .unwrap_or(0);
     loom::install_fault_handler();
     let is_old = snapshots.load(&mut loom)?;
-    let mut kernel = Kernel::new(loom, hints)?;
+    let mut kernel = Kernel::new(loom, hints, print_bytes)?;
     let saved_event = if is_old {
         kernel.loom.event_number()
     } else {
