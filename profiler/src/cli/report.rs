@@ -5,8 +5,9 @@ use std::io::BufReader;
 
 use anyhow::Context as _;
 
-use super::{ReportArgs, print, render, report_of, status};
+use super::{DetailArg, ReportArgs, print, report_of, status};
 use crate::capture::file;
+use crate::render::detail::{self, Detail};
 
 pub(super) fn run(arguments: &ReportArgs) -> anyhow::Result<u8> {
     let path = arguments.capture.display();
@@ -15,6 +16,14 @@ pub(super) fn run(arguments: &ReportArgs) -> anyhow::Result<u8> {
     let capture = file::read(&mut BufReader::new(opened))
         .with_context(|| format!("cannot read the capture {path}"))?;
     let report = report_of(&capture);
-    print(&render(&report, arguments.format)?)?;
+    let detail = arguments.detail.map(|detail| match detail {
+        DetailArg::Events => Detail::Events,
+        DetailArg::Ames => Detail::Ames,
+        DetailArg::Files => Detail::Files,
+    });
+    match detail {
+        Some(detail) => print(&detail::render(&report, detail))?,
+        None => print(&super::render(&report, arguments.format)?)?,
+    }
     Ok(status(&report))
 }
