@@ -6,13 +6,22 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::{ReportArgs, print, render, report_of, status};
+use super::{DetailArg, ReportArgs, print, report_of, status};
 use crate::capture::file;
 use crate::model::Capture;
+use crate::render::detail::{self, Detail};
 
 pub(super) fn run(arguments: &ReportArgs) -> anyhow::Result<u8> {
     let report = report_of(&read(&arguments.capture)?);
-    print(&render(&report, arguments.format)?)?;
+    let detail = arguments.detail.map(|detail| match detail {
+        DetailArg::Events => Detail::Events,
+        DetailArg::Ames => Detail::Ames,
+        DetailArg::Files => Detail::Files,
+    });
+    match detail {
+        Some(detail) => print(&detail::render(&report, detail))?,
+        None => print(&super::render(&report, arguments.format)?)?,
+    }
     Ok(status(&report))
 }
 
