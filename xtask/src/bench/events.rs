@@ -2,7 +2,7 @@
 //! for either of vere's arrangements.
 
 use anyhow::Result;
-use harness::ground_truth::{GOAL_NS, GOAL_RATIO, Outcome, measure};
+use harness::ground_truth::{GOAL_NS, GOAL_RATIO, Outcome, PhaseErrors, measure};
 use harness::scratch::Scratch;
 use harness::ship::ShipOptions;
 use serde::Serialize;
@@ -105,22 +105,26 @@ impl Results {
                 outcome.lost.to_string(),
             ]);
             for phase in &outcome.phases {
-                let us = |ns: u64| format!("{:.0}", ns as f64 / 1000.0);
-                phases.row(vec![
-                    (*generation).into(),
-                    rate.clone(),
-                    phase.phase.clone(),
-                    us(phase.truth_p50_ns),
-                    format!("{:.1}", phase.within_percent),
-                    format!("{:+.0}", phase.bias_p50_ns as f64 / 1000.0),
-                    us(phase.error_p50_ns),
-                    us(phase.error_p99_ns),
-                    us(phase.error_max_ns),
-                ]);
+                phases.row(row(generation, &rate, phase));
             }
         }
         format!("{found}{phases}")
     }
+}
+
+fn row(generation: &str, rate: &str, phase: &PhaseErrors) -> Vec<String> {
+    let us = |ns: u64| format!("{:.0}", ns as f64 / 1000.0);
+    vec![
+        generation.into(),
+        rate.into(),
+        phase.phase.clone(),
+        us(phase.truth_p50_ns),
+        format!("{:.1}", phase.within_percent),
+        format!("{:+.0}", phase.bias_p50_ns as f64 / 1000.0),
+        us(phase.error_p50_ns),
+        us(phase.error_p99_ns),
+        us(phase.error_max_ns),
+    ]
 }
 
 /// Measures every rate for both.
