@@ -1,6 +1,6 @@
 //! A faster kind of disk.
 
-use super::{Answer, Assessment, DISK_LEAVES, Entry, Gain, Restart, Risk, Situation};
+use super::{Answer, Assessment, DISK_LEAVES, Entry, Gain, Kind, Restart, Risk, Situation, Step, place};
 use crate::aggregate::block::in_device_ns;
 use crate::attribute::Cause;
 use crate::host::block::DeviceClass;
@@ -23,6 +23,9 @@ pub const ENTRY: Entry = Entry {
           take.",
     gain: "At least what the device itself took, at the pace of an SSD (2 ms a sync); at most \
            all time blocked on the disk, at the pace of an NVMe SSD (0.3 ms).",
+    check: "the disks under the pier (/sys/block), and how long durable writes took",
+    answers: &[Kind::WouldHelp, Kind::NoEvidence, Kind::CannotTell],
+    conflicts: &[],
     restart: Restart::Ship,
     risk: Risk::Low,
     source: "vere commits each batch with two durable writes (pkg/vere/db/lmdb.c, LMDB mdb.c \
@@ -95,13 +98,9 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         current,
         proposed: proposed.to_owned(),
         reason,
-        apply: vec![
-            "stop the ship, then copy its pier: rsync -aHAX --sparse PIER/ /NEW/PIER/".to_owned(),
-            "start it from the new place and delete the old pier only when it runs: never run both"
-                .to_owned(),
-        ],
-        undo: vec!["stop the ship, copy the pier back, start it there".to_owned()],
-        restart: None,
+        apply: place::moving(situation, "/NEW/PIER/"),
+        undo: vec![Step::advice("stop the ship, copy the pier back, start it there")],
+        ..Assessment::default()
     }
 }
 

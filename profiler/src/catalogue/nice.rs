@@ -1,6 +1,7 @@
 //! A better place in the run queue.
 
-use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation};
+use super::{Answer, Assessment, Entry, Gain, Kind, Restart, Risk, Situation, Step, place};
+use super::place::Lasting;
 use crate::aggregate::neighbour::Neighbour;
 use crate::attribute::{Cause, Leaf, blame, ratio};
 use crate::model::sum;
@@ -25,6 +26,9 @@ pub const ENTRY: Entry = Entry {
     gain: "The time in the run queue behind other processes, less the share that a competitor of \
            nice 0 still gets by the scheduler's weights; at least half of that, because nice may \
            not reach into another group or session.",
+    check: "nice values of the ship's processes, and who ran while they waited for a CPU",
+    answers: &[Kind::AlreadySo, Kind::WouldHelp, Kind::NoEvidence, Kind::CannotTell],
+    conflicts: &[],
     restart: Restart::None,
     risk: Risk::Medium,
     source: "sched(7); mars inherits the king's nice value (fork); vere's source says nothing \
@@ -48,8 +52,14 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         .max();
     let current = nice.map(|nice| nice.to_string());
     let proposed = PROPOSED.to_string();
-    let without =
-        |answer, reason| Assessment::without_change(answer, current.clone(), &proposed, reason);
+    let renice = |nice| Step::SetNice {
+        tgids: meta.ship.tgids(),
+        nice,
+    };
+    let without = |answer, reason| {
+        Assessment::without_change(answer, current.clone(), &proposed, reason)
+            .or_try(renice(PROPOSED), renice(nice.unwrap_or(0)))
+    };
     if nice.is_some_and(|nice| nice <= PROPOSED) {
         return without(
             Answer::AlreadySo,
@@ -86,16 +96,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         return without(Answer::NoEvidence, reason);
     };
     let high_ns = others_ns as f64 * (1.0 - WEIGHT_NICE_0 / WEIGHT_PROPOSED);
-    let tids = meta
-        .ship
-        .tgids()
-        .iter()
-        .map(|t| format!("/proc/{t}/task/*"))
-        .collect::<Vec<_>>()
-        .join(" ");
-    let renice =
-        |value: i64| format!("for t in {tids}; do renice -n {value} -p \"${{t##*/}}\"; done");
-    let reason = format!(
+    let mut reason = format!(
         "{} in the run queue, {} of it behind other processes, first {}",
         spent(run_queue_ns, situation.attribution),
         percent(ratio(others_ns, run_queue_ns)),
@@ -107,11 +108,9 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         .sysctls
         .get("kernel.sched_autogroup_enabled");
     let autogroup = autogroup.and_then(|r| r.known()).is_some_and(|v| v == "1");
-    let only = if autogroup {
-        " (autogroups: within a session only)"
-    } else {
-        ""
-    };
+    if autogroup {
+        reason.push_str("; by the kernel's autogroups nice reaches no further than its session");
+    }
     Assessment {
         // In another control group or session nice may not reach the competitor at all.
         answer: Answer::WouldHelp(Gain::StalledTime {
@@ -121,11 +120,14 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         current,
         proposed: proposed.clone(),
         reason,
-        apply: vec![
-            renice(PROPOSED),
-            format!("for good, in the ship's unit: [Service] Nice=-10{only}"),
-        ],
-        undo: vec![renice(nice.unwrap_or(0))],
-        restart: None,
+        apply: [renice(PROPOSED)]
+            .into_iter()
+            .chain(place::keep(situation, &Lasting::Nice(PROPOSED)))
+            .collect(),
+        undo: [renice(nice.unwrap_or(0))]
+            .into_iter()
+            .chain(place::forget(situation, &Lasting::Nice(PROPOSED)))
+            .collect(),
+        ..Assessment::default()
     }
 }

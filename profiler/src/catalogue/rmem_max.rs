@@ -1,11 +1,13 @@
 //! Room for datagrams that arrive while the king is busy.
 
-use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation};
+use super::{Answer, Assessment, Entry, Gain, Kind, Restart, Risk, Situation, Step, is_at_least, keep_sysctls, place};
 use crate::attribute::Cause;
 
 /// What vere asks for since v3.2 (`pkg/vere/io/mesa.c:2644`).
 const ASKED_BYTES: u64 = 2 << 20;
 
+/// The first version that asks.
+const ASKS_SINCE: (u32, u32) = (3, 2);
 /// A file of our own: others may be there already.
 const KEPT_IN: &str = "/etc/sysctl.d/90-profile-ship-buffers.conf";
 
@@ -19,6 +21,9 @@ pub const ENTRY: Entry = Entry {
           not fit is lost.",
     gain: "At most all datagrams that were lost at the full buffer; at least none, because a \
            king that is always too slow fills any buffer. Larger limits are never lowered.",
+    check: "net.core.rmem_max and wmem_max, the buffer of the ship's socket, datagrams lost at it",
+    answers: &[Kind::AlreadySo, Kind::WouldHelp, Kind::NoEvidence, Kind::CannotTell],
+    conflicts: &[],
     restart: Restart::Ship,
     risk: Risk::None,
     source: "vere v3.2 and later asks for 2 MiB (pkg/vere/io/mesa.c), and the kernel cuts that to \
@@ -62,7 +67,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
             "lost datagrams could not be counted".to_owned(),
         );
     };
-    if !asks_for_more(situation.meta().ship.version.as_deref()) {
+    if is_at_least(situation.meta().ship.version.as_deref(), ASKS_SINCE) != Some(true) {
         return without(
             Answer::CannotTell,
             "vere before 3.2 never asks for a larger buffer, and this ship's version is older or \
@@ -100,18 +105,23 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         .get("net.core.wmem_max")
         .and_then(|value| value.known()?.parse().ok());
     let set = |receive: u64, send: Option<u64>| {
-        let send = send.map_or(String::new(), |send| format!(" net.core.wmem_max={send}"));
-        format!("sysctl -w net.core.rmem_max={receive}{send}")
+        let receive = Step::sysctl("net.core.rmem_max", receive);
+        let send = send.map(|send| Step::sysctl("net.core.wmem_max", send));
+        std::iter::once(receive).chain(send)
     };
     // Never less than they are.
     let (receive, send) = (
         limit.max(ASKED_BYTES),
         wmem.map(|wmem| wmem.max(ASKED_BYTES)),
     );
-    let keep = format!(
-        "printf 'net.core.rmem_max={receive}\\nnet.core.wmem_max={}\\n' > {KEPT_IN}",
-        send.unwrap_or(ASKED_BYTES)
+    let keep = keep_sysctls(
+        KEPT_IN,
+        &[
+            ("net.core.rmem_max", receive.to_string()),
+            ("net.core.wmem_max", send.unwrap_or(ASKED_BYTES).to_string()),
+        ],
     );
+    let restart = || place::restart(situation);
     Assessment {
         // A longer queue takes a burst; it does not help a king that is always too slow.
         answer: Answer::WouldHelp(Gain::Datagrams {
@@ -122,41 +132,16 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         proposed: proposed.clone(),
         reason,
         apply: if restart_only {
-            vec!["restart the ship".to_owned()]
+            vec![restart()]
         } else {
-            vec![set(receive, send), keep, "restart the ship".to_owned()]
+            set(receive, send).chain([keep, restart()]).collect()
         },
         undo: if restart_only {
             Vec::new()
         } else {
-            vec![set(limit, wmem), format!("rm {KEPT_IN}")]
+            let forget = Step::command(format!("rm {KEPT_IN}"));
+            set(limit, wmem).chain([forget]).collect()
         },
-        restart: None,
-    }
-}
-
-/// Whether this vere asks for larger buffers: 3.2 and later do.
-fn asks_for_more(version: Option<&str>) -> bool {
-    let mut numbers = version
-        .unwrap_or_default()
-        .split('.')
-        .map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (3, 2),
-        (Some(Ok(major)), _) => major >= 4,
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::asks_for_more;
-
-    #[test]
-    fn only_newer_veres_ask() {
-        for (version, asks) in [("4.6", true), ("3.2", true), ("3.1", false), ("10.0", true)] {
-            assert_eq!(asks_for_more(Some(version)), asks, "{version}");
-        }
-        assert!(!asks_for_more(None) && !asks_for_more(Some("edge")));
+        ..Assessment::default()
     }
 }

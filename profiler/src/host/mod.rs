@@ -8,13 +8,17 @@ pub mod cgroup;
 pub mod counters;
 pub mod doctor;
 mod facts;
+pub mod firewall;
 pub mod filesystem;
+pub mod interfaces;
 pub mod kernel;
 pub mod memory;
 pub mod neighbours;
 pub mod net;
 pub mod process;
 mod reading;
+pub mod runner;
+pub mod schedules;
 
 pub use facts::{HostFacts, Targets, host_facts};
 pub use reading::{ReadError, Reading};

@@ -2,6 +2,7 @@
 //! hold anything; each renderer makes them harmless at its own border.
 
 mod events;
+mod fixes;
 pub mod flamegraph;
 pub mod history;
 pub mod json;

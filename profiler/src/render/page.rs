@@ -3,7 +3,7 @@
 use super::harmless;
 
 /// Columns of the screen.
-const WIDTH: usize = 80;
+pub const WIDTH: usize = 80;
 
 /// Text that grows line by line.
 #[derive(Debug, Default)]

@@ -1,0 +1,1 @@
+//! Ranking, conflicts and overlaps.
