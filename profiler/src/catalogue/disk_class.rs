@@ -9,7 +9,7 @@ use crate::report::units::duration;
 use crate::ship::Role;
 
 /// What a durable write takes on a SATA SSD or a cloud volume backed by SSDs: 1-2 ms.
-const SSD_SYNC_NS: u64 = 2_000_000;
+pub const SSD_SYNC_NS: u64 = 2_000_000;
 /// What it takes on a good NVMe SSD. One with power-loss protection needs a tenth of that.
 const NVME_SYNC_NS: u64 = 300_000;
 
@@ -56,7 +56,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         let limit = super::io_limit::words(limit);
         return without(
             Answer::CannotTell,
-            format!("behind the group's limit: {limit}"),
+            format!("behind a limit of {limit}"),
         );
     }
     let waits = sync_waits(situation);

@@ -32,8 +32,9 @@ pub const ENTRY: Entry = Entry {
 };
 
 fn assess(situation: &Situation<'_>) -> super::Assessment {
-    let model = situation.meta().host.kernel.cpu_model.known().cloned();
-    let setting = Setting::new(model, "twice the speed of one thread");
+    let model = situation.meta().host.kernel.cpu_model.known();
+    let model = model.map_or("this one", String::as_str).to_owned();
+    let setting = Setting::new(Some(model), "twice the speed of one thread");
     let attribution = situation.attribution;
     let computing_ns = attribution.stalling_computing_ns();
     let share = ratio(computing_ns, attribution.stalled_ns());

@@ -11,7 +11,7 @@ mod bbr;
 mod chop;
 mod cpu_quota;
 mod dirty_ratio;
-mod disk_class;
+pub mod disk_class;
 mod disk_space;
 mod entry;
 mod faster_cpu;
@@ -29,7 +29,7 @@ pub mod noatime;
 mod pack;
 pub mod pack_schedule;
 mod ram;
-mod rmem_max;
+pub mod rmem_max;
 mod snap_time;
 mod steal;
 mod step;
@@ -41,7 +41,7 @@ mod thp;
 pub mod advice;
 mod place;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use cpu_quota::limit_that_throttled;
 pub use entry::{

@@ -115,6 +115,9 @@ pub fn keep(situation: &Situation<'_>, lasting: &Lasting) -> Vec<Step> {
         Some(Runner::Bare) => vec![Step::advice(bare(lasting))],
         // What runs it is not known.
         Some(Runner::Container { .. }) | None => vec![Step::advice(match lasting.drop_in() {
+            Some(("io-limit", _)) => {
+                "for good: no IO…Max= in the ship's unit, no --device-… of Docker".to_owned()
+            }
             Some((_, lines)) => {
                 let line = lines.split("\\n").next().unwrap_or_default();
                 let update = lasting.container_update();

@@ -4,7 +4,7 @@ use super::{Answer, Assessment, Entry, Gain, Kind, Restart, Risk, Situation, Ste
 use crate::attribute::Cause;
 
 /// What vere asks for since v3.2 (`pkg/vere/io/mesa.c:2644`).
-const ASKED_BYTES: u64 = 2 << 20;
+pub const ASKED_BYTES: u64 = 2 << 20;
 
 /// The first version that asks.
 const ASKS_SINCE: (u32, u32) = (3, 2);

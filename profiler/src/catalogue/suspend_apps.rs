@@ -77,13 +77,14 @@ fn assess(situation: &Situation<'_>) -> Assessment {
     let all: f64 = agents.iter().map(|(_, share)| share).sum();
     let high_ns = (computing_ns as f64 * all.min(1.0)) as u64;
     let named = named.join(", ");
+    let setting = Setting::new(Some(format!("of the computing {named}")), "only what is used");
     if high_ns == 0 {
         return setting.no_evidence(format!("{named} of the computing, which holds nothing up"));
     }
     setting.would_help(
         Gain::StalledTime { low_ns: 0, high_ns },
         format!(
-            "of the computing {named}: {}; whether they are needed only you know",
+            "{named} of the computing: {}; whether they are needed only you know",
             spent(high_ns, attribution)
         ),
         ENTRY.apply.iter().map(|line| Step::advice(*line)).collect(),

@@ -1,5 +1,8 @@
 //! Each entry on a recorded capture of a quiet ship, with one thing changed.
 
+pub(crate) mod host;
+mod on_hosts;
+
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
@@ -12,7 +15,7 @@ use crate::capture::file;
 use crate::host::Reading;
 use crate::host::cgroup::MemoryLimit;
 use crate::host::neighbours::{NeighbourFacts, OtherShip};
-use crate::model::{NS_PER_S, NeighbourTotals};
+use crate::model::{Capture, NS_PER_S, NeighbourTotals};
 
 const HEALTHY: &[u8] = include_bytes!("../../tests/fixtures/healthy.capture");
 
@@ -25,7 +28,16 @@ fn ask(id: &str, leaves: &[(Leaf, u64)], change: impl FnOnce(&mut Capture)) -> A
     let mut capture = file::read(&mut Cursor::new(HEALTHY)).unwrap();
     change(&mut capture);
     let summaries = aggregate(&capture);
-    let mut attribution = attribute(&capture, &summaries);
+    answer(id, &capture, &summaries, leaves)
+}
+
+fn answer(
+    id: &str,
+    capture: &Capture,
+    summaries: &crate::aggregate::Summaries,
+    leaves: &[(Leaf, u64)],
+) -> Assessment {
+    let mut attribution = attribute(capture, summaries);
     for (leaf, seconds) in leaves {
         let part = Part {
             total_ns: seconds * NS_PER_S,
@@ -39,8 +51,8 @@ fn ask(id: &str, leaves: &[(Leaf, u64)], change: impl FnOnce(&mut Capture)) -> A
         attribution.parts.insert(*leaf, part);
     }
     let situation = Situation {
-        capture: &capture,
-        summaries: &summaries,
+        capture,
+        summaries,
         attribution: &attribution,
     };
     (entry(id).assess)(&situation)
@@ -163,7 +175,7 @@ fn mappings_are_a_reason_from_half_of_the_limit_on() {
     );
     assert!(near.reason.contains("32,765") && near.reason.contains("65,530"));
     assert_eq!(near.apply[0].text(), "sysctl -w vm.max_map_count=262144");
-    assert!(near.undo[0].text().starts_with("sysctl -w vm.max_map_count=65530"));
+    assert!(near.undo[1].text().starts_with("sysctl -w vm.max_map_count=65530"));
     // The finding that it names is there from the same number on.
     let mut capture = file::read(&mut Cursor::new(HEALTHY)).unwrap();
     mappings(&mut capture, 32_765);
@@ -250,11 +262,12 @@ fn memory_of_a_group_is_raised_where_its_limit_was_hit() {
     assert_eq!(
         found.apply[0].text(),
         format!(
-            "for f in '/sys/fs/cgroup/a b/ship'/memory.max '/sys/fs/cgroup/a b/ship'/memory.high; \
-             do [ \"$(cat \"$f\")\" = {old} ] && echo {new} > \"$f\"; done"
+            "[ \"$(cat '/sys/fs/cgroup/a b/ship/memory.max')\" = {old} ] && \
+             echo {new} > '/sys/fs/cgroup/a b/ship/memory.max'"
         )
     );
-    assert!(found.undo[0].text().contains(&format!("= {new} ] && echo {old} >")));
+    assert!(found.undo[1].text().contains(&format!("= {new} ] && echo {old} >")));
+    assert_eq!(found.trial(Restart::None).unwrap().apply.len(), 2);
     let v1 = ask("ram", &leaves, |capture| limited(capture, false));
     assert_eq!(
         v1.undo[0].text(),

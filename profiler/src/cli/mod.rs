@@ -1,6 +1,7 @@
 //! The command line. Only here are the parts wired together; only here is an error printed and
 //! the exit status chosen.
 
+mod audit;
 mod catalogue;
 mod completions;
 mod deep_dive;
@@ -40,6 +41,7 @@ Examples:
   profile ping --ship ~zod                  how long it takes to answer, now
   sudo profile doctor                       what this host lacks
   sudo profile history --store ships.db     what the sampler stored, over time
+  sudo profile audit --ship ~zod            the checklist, without a capture
   profile catalogue ram                     one fix, with its commands
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but incomplete.";
@@ -72,6 +74,8 @@ enum Command {
     Sampler(SamplerArgs),
     /// Shows what the sampler stored: tables, a chart, and where time went.
     History(HistoryArgs),
+    /// Goes through the checklist without a capture: passed, failed, not applicable, cannot tell.
+    Audit(audit::AuditArgs),
     /// Prints every fix: what, why, how its gain is computed, risk and source.
     Catalogue(catalogue::CatalogueArgs),
     /// Prints completions for a shell.
@@ -161,6 +165,9 @@ fn percent(text: &str) -> Result<f64, String> {
 struct ReportArgs {
     /// The file `capture` that a deep dive wrote.
     capture: PathBuf,
+    /// Prints every fix instead: those that would help with their commands, all others with the reason.
+    #[arg(long, conflicts_with = "format")]
+    fixes: bool,
     /// How to print the report.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -250,6 +257,7 @@ pub fn main() -> ExitCode {
         Some(Command::Ping(arguments)) => ping::run(&arguments),
         Some(Command::Sampler(arguments)) => sampler::run(&arguments),
         Some(Command::History(arguments)) => history::run(&arguments),
+        Some(Command::Audit(arguments)) => audit::run(&arguments),
         Some(Command::Catalogue(arguments)) => catalogue::run(&arguments),
         Some(Command::Completions(arguments)) => completions::completions(&arguments),
         Some(Command::NameAddresses) => {

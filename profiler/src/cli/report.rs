@@ -15,6 +15,9 @@ pub(super) fn run(arguments: &ReportArgs) -> anyhow::Result<u8> {
     let capture = file::read(&mut BufReader::new(opened))
         .with_context(|| format!("cannot read the capture {path}"))?;
     let report = report_of(&capture);
-    print(&render(&report, arguments.format)?)?;
+    print(&match arguments.fixes {
+        true => crate::render::fixes::all(&report),
+        false => render(&report, arguments.format)?,
+    })?;
     Ok(status(&report))
 }

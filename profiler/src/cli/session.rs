@@ -500,7 +500,7 @@ fn other_than<'a>(ship: &Ship, ships: &'a [Ship]) -> impl Iterator<Item = &'a Sh
 }
 
 /// The other ships of this host.
-fn other_ships(
+pub fn other_ships(
     ships: Result<Vec<Ship>, impl std::fmt::Display>,
     ship: &Ship,
 ) -> Reading<Vec<OtherShip>> {
@@ -526,7 +526,7 @@ pub fn open_code(roots: &Roots, executables: &mut Executables, tgid: u32) {
 }
 
 /// What part of mars' loom is in memory.
-fn loom_use(roots: &Roots, ship: &Ship) -> Reading<RangeUse> {
+pub fn loom_use(roots: &Roots, ship: &Ship) -> Reading<RangeUse> {
     let Some(mars) = &ship.mars else {
         return Reading::unknown("the ship has no Nock process");
     };

@@ -8,38 +8,94 @@ use crate::report::Report;
 use crate::report::units::{duration, duration_range, percent_range};
 
 /// Share of the time in what a fix could shrink from which on it matters that it cannot tell.
-const MATTERS_RATIO: f64 = 0.02;
-/// Most of those that are shown with their reason.
-const MOST_REASONS: usize = 2;
+const MATTERS_RATIO: f64 = 0.1;
 
-/// The recommended fixes with their commands, and the others in short.
-pub fn fixes(page: &mut Page, report: &Report) {
+/// How much is said of the fixes.
+#[derive(Debug, Clone, Copy)]
+struct Detail {
+    /// Recommended fixes that are shown.
+    shown: usize,
+    /// Of those, with their reason.
+    reasons: usize,
+    /// Of those, with their commands.
+    commands: usize,
+    /// Others that are shown with their reason.
+    others: usize,
+    /// Whether all names are listed, or as many as a line holds.
+    all_names: bool,
+    /// Whether it is said where the rest is.
+    hint: bool,
+}
+
+/// From the most to the least that is said on a screen.
+const DETAILS: [Detail; 5] = [
+    Detail::screen(usize::MAX, usize::MAX, usize::MAX, 4, true),
+    Detail::screen(usize::MAX, usize::MAX, 1, 4, true),
+    Detail::screen(5, 2, 1, 2, true),
+    Detail::screen(3, 1, 1, 1, true),
+    Detail::screen(3, 1, 1, 1, false),
+];
+
+impl Detail {
+    const fn screen(
+        shown: usize,
+        reasons: usize,
+        commands: usize,
+        others: usize,
+        hint: bool,
+    ) -> Self {
+        Self {
+            shown,
+            reasons,
+            commands,
+            others,
+            all_names: false,
+            hint,
+        }
+    }
+
+    /// Everything.
+    const ALL: Self = Self {
+        shown: usize::MAX,
+        reasons: usize::MAX,
+        commands: usize::MAX,
+        others: usize::MAX,
+        all_names: true,
+        hint: false,
+    };
+}
+
+/// The recommended fixes with their commands, and the others in short: as much as fits in so many lines.
+pub fn fixes(page: &mut Page, report: &Report, room: usize) {
+    let drawn = DETAILS.map(|detail| section(report, detail));
+    let fitting = drawn.iter().find(|section| section.lines().count() <= room);
+    // However long, the best fix is shown.
+    let [.., least] = &drawn;
+    page.text(fitting.unwrap_or(least));
+}
+
+/// Every fix: the recommended ones with their commands, and of all others the reason.
+pub fn all(report: &Report) -> String {
+    section(report, Detail::ALL).trim_start().to_owned()
+}
+
+fn section(report: &Report, detail: Detail) -> String {
+    let mut page = Page::default();
     page.blank();
     let (help, other): (Vec<&Fix>, Vec<&Fix>) =
         report.fixes.iter().partition(|fix| fix.recommended);
-    let healthy = matches!(
-        report.verdict.kind,
-        VerdictKind::Healthy | VerdictKind::TooFewEvents | VerdictKind::NotUp
-    );
-    match (help.is_empty(), healthy) {
-        (true, true) => page.line("WHAT TO CHANGE   nothing"),
-        (true, false) => page.line("WHAT TO CHANGE   nothing that this capture gives a reason for"),
-        (false, _) => page.line(&format!(
-            "{:<21}{:>11}{:>22}{:>11}{:>8}{:>7}",
-            "WHAT TO CHANGE FIRST",
-            "removes",
-            if report.event_times.is_some() {
-                "expected p95"
-            } else {
-                ""
-            },
-            "confidence",
-            "restart",
-            "risk"
-        )),
+    heading(&mut page, report, help.is_empty());
+    for (at, fix) in help.iter().enumerate().take(detail.shown) {
+        row(&mut page, at + 1, fix);
+        if at < detail.reasons {
+            reason(&mut page, fix);
+        }
+        if at < detail.commands {
+            commands(&mut page, fix);
+        }
     }
-    for (i, fix) in help.iter().enumerate() {
-        fix_lines(page, i + 1, fix);
+    if help.len() > detail.shown {
+        page.line(&format!("  and {} more", help.len() - detail.shown));
     }
     if let Some(p95) = &report.fixes_together {
         page.line(&format!(
@@ -47,10 +103,37 @@ pub fn fixes(page: &mut Page, report: &Report) {
             change(p95)
         ));
     }
-    others(page, report, &other);
+    others(&mut page, report, &other, detail);
+    if detail.hint {
+        page.line("  every fix with its reason and commands: profile report CAPTURE --fixes");
+    }
+    page.into_text()
 }
 
-fn fix_lines(page: &mut Page, number: usize, fix: &Fix) {
+fn heading(page: &mut Page, report: &Report, nothing: bool) {
+    let healthy = matches!(
+        report.verdict.kind,
+        VerdictKind::Healthy | VerdictKind::TooFewEvents | VerdictKind::NotUp
+    );
+    match (nothing, healthy) {
+        (true, true) => page.line("WHAT TO CHANGE   nothing"),
+        (true, false) => page.line("WHAT TO CHANGE   nothing that this capture gives a reason for"),
+        (false, _) => page.line(&format!(
+            "{:<21}{:>11}{:>22}{:>11}{:>8}{:>7}",
+            "WHAT TO CHANGE FIRST",
+            "removes",
+            match report.event_times {
+                Some(_) => "expected p95",
+                None => "",
+            },
+            "confidence",
+            "restart",
+            "risk"
+        )),
+    }
+}
+
+fn row(page: &mut Page, number: usize, fix: &Fix) {
     let removes = match (fix.assessment.answer, fix.gain_ratio) {
         (Answer::WouldHelp(Gain::StalledTime { .. }), Some((low, high))) => {
             format!("{} of stalls", percent_range(low, high))
@@ -74,11 +157,17 @@ fn fix_lines(page: &mut Page, number: usize, fix: &Fix) {
         fix.restart.name(),
         fix.risk.name()
     ));
+}
+
+fn reason(page: &mut Page, fix: &Fix) {
     let mut text = format!("{}: {}", fix.title, fix.assessment.reason);
     if !fix.overlaps.is_empty() {
         text.push_str(&format!("; overlaps with {}", fix.overlaps.join(", ")));
     }
     page.hanging("    ", 4, &text);
+}
+
+fn commands(page: &mut Page, fix: &Fix) {
     if let Some(current) = &fix.assessment.current {
         page.hanging("    now ", 8, current);
     }
@@ -97,39 +186,59 @@ fn change(p95: &P95) -> String {
     format!("{} → {after}", duration(p95.before_ns))
 }
 
-/// What is not advised: why, where it matters; the rest by name. JSON has every reason.
-fn others(page: &mut Page, report: &Report, other: &[&Fix]) {
+/// What is not advised: why, where it matters; the rest by name.
+fn others(page: &mut Page, report: &Report, other: &[&Fix], detail: Detail) {
+    let mut by_name: Vec<(&str, Vec<&Fix>)> = Vec::new();
     let mut reasons = 0;
-    let mut unknown: Vec<&Fix> = Vec::new();
-    for &fix in other {
-        let word = match fix.assessment.answer {
-            Answer::WouldHarm => "would harm",
-            Answer::WouldHelp(_) if fix.yields_to.is_some() => "not both",
-            Answer::WouldHelp(_) => "no need now",
-            Answer::CannotTell if matters(report, fix) && reasons < MOST_REASONS => {
-                reasons += 1;
-                "cannot tell"
-            }
-            Answer::CannotTell => {
-                unknown.push(fix);
-                continue;
-            }
-            Answer::AlreadySo | Answer::NoEvidence => continue,
+    // What would do harm comes first, then what is not known.
+    let mut other = other.to_vec();
+    other.sort_by_key(|fix| (urgency(fix), Some(fix.cause) != report.verdict.cause, fix.id));
+    for fix in other {
+        let kind = fix.assessment.answer.kind();
+        let word = match kind {
+            Kind::WouldHarm => "would harm",
+            Kind::WouldHelp if fix.yields_to.is_some() => "not both",
+            Kind::WouldHelp => "no need now",
+            Kind::CannotTell => "cannot tell",
+            Kind::AlreadySo => "already so",
+            Kind::NoEvidence => "no help here",
         };
-        let start = format!("  {word:<12} {:<12} ", fix.id);
-        let reason = match fix.yields_to {
-            Some(better) => format!("{better} instead: {}", fix.assessment.reason),
-            None => fix.assessment.reason.clone(),
+        let matters = match kind {
+            Kind::WouldHarm => true,
+            Kind::WouldHelp => fix.yields_to.is_some(),
+            Kind::CannotTell => matters(report, fix),
+            Kind::AlreadySo | Kind::NoEvidence => false,
         };
-        page.hanging(&start, start.chars().count(), &reason);
+        if detail.all_names || (matters && reasons < detail.others) {
+            reasons += 1;
+            let reason = match fix.yields_to {
+                Some(better) => format!("{better} instead: {}", fix.assessment.reason),
+                None => fix.assessment.reason.clone(),
+            };
+            let start = format!("  {word:<12} ");
+            page.hanging(&start, start.chars().count(), &format!("{}: {reason}", fix.id));
+            continue;
+        }
+        match by_name.last_mut() {
+            Some((last, fixes)) if *last == word => fixes.push(fix),
+            _ => by_name.push((word, vec![fix])),
+        }
     }
-    let of = |kind| -> Vec<&Fix> {
-        let fixes = other.iter().copied();
-        fixes.filter(|fix| fix.assessment.answer.kind() == kind).collect()
-    };
-    names(page, report, "cannot tell", unknown);
-    names(page, report, "already so", of(Kind::AlreadySo));
-    names(page, report, "no help here", of(Kind::NoEvidence));
+    for (word, fixes) in by_name {
+        names(page, word, &fixes);
+    }
+}
+
+/// The order of the answers on the screen.
+fn urgency(fix: &Fix) -> u8 {
+    match fix.assessment.answer.kind() {
+        Kind::WouldHarm => 0,
+        Kind::WouldHelp if fix.yields_to.is_some() => 1,
+        Kind::WouldHelp => 2,
+        Kind::CannotTell => 3,
+        Kind::AlreadySo => 4,
+        Kind::NoEvidence => 5,
+    }
 }
 
 /// Whether the time went where this fix could have shrunk it.
@@ -142,26 +251,23 @@ fn matters(report: &Report, fix: &Fix) -> bool {
         && of_it.map(|part| part.ratio).sum::<f64>() >= MATTERS_RATIO
 }
 
-/// One line of names, those of the verdict's cause first, as many as it holds.
-fn names(page: &mut Page, report: &Report, word: &str, mut fixes: Vec<&Fix>) {
-    if fixes.is_empty() {
-        return;
-    }
-    fixes.sort_by_key(|fix| (Some(fix.cause) != report.verdict.cause, fix.id));
-    let mut line = format!("  {word:<12} {}", fixes[0].id);
-    for (at, fix) in fixes.iter().enumerate().skip(1) {
+/// One line of names, as many as it holds.
+fn names(page: &mut Page, word: &str, fixes: &[&Fix]) {
+    let mut line = format!("  {word:<12} ");
+    for (at, fix) in fixes.iter().enumerate() {
+        let separator = if at == 0 { "" } else { ", " };
+        let name = format!("{separator}{}", fix.id);
         let rest = fixes.len() - at;
-        let more = format!(", {}", fix.id);
-        let and = if rest > 1 {
-            format!(" and {} more", rest - 1)
-        } else {
-            String::new()
+        let more = match rest {
+            1 => String::new(),
+            _ => format!(" and {} more", rest - 1),
         };
-        if line.chars().count() + more.chars().count() + and.chars().count() > WIDTH {
+        let width = |text: &str| text.chars().count();
+        if at > 0 && width(&line) + width(&name) + width(&more) > WIDTH {
             line.push_str(&format!(" and {rest} more"));
             break;
         }
-        line.push_str(&more);
+        line.push_str(&name);
     }
     page.line(&line);
 }

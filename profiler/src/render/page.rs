@@ -23,6 +23,11 @@ impl Page {
         self.text.push('\n');
     }
 
+    /// Adds the lines of another page.
+    pub fn text(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
     /// A paragraph behind a heading, indented to it.
     pub fn wrapped(&mut self, heading: &str, text: &str) {
         self.hanging(heading, heading.chars().count(), text);

@@ -13,6 +13,8 @@ use crate::report::{
 };
 use crate::ship::Role;
 
+/// Lines of a screen.
+const SCREEN_LINES: usize = 45;
 /// Most threads beside the commit workers that are shown.
 const MAX_THREADS: usize = 8;
 /// Smallest share of the stalls that is shown as somebody's.
@@ -46,8 +48,14 @@ pub fn render(report: &Report) -> String {
         page.wrapped("NOT THE CAUSE  ", &report.not_the_cause.join(" · "));
     }
     threads(&mut page, report);
-    fixes::fixes(&mut page, report);
-    own_cost(&mut page, report);
+    let mut tail = Page::default();
+    own_cost(&mut tail, report);
+    let (head, tail) = (page.into_text(), tail.into_text());
+    let room = SCREEN_LINES.saturating_sub(head.lines().count() + tail.lines().count());
+    let mut page = Page::default();
+    page.text(&head);
+    fixes::fixes(&mut page, report, room);
+    page.text(&tail);
     page.into_text()
 }
 

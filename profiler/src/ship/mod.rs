@@ -20,7 +20,7 @@ mod scan;
 mod setup;
 mod small_file;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod version;
 
 pub use arguments::{Command, Generation, MarsConfig, RuntimeFlags};

@@ -23,6 +23,8 @@ pub struct Setup {
     pub schedules: Schedules,
     /// What becomes of unasked datagrams to each of the ship's ports.
     pub ports: Reading<Vec<PortFilter>>,
+    /// The port that the king was started with (`-p`); nothing if it takes any.
+    pub chosen_port: Reading<Option<u16>>,
     /// Event log and snapshot.
     pub log: Reading<LogUse>,
     /// Open files of each of the ship's processes.
@@ -56,6 +58,7 @@ pub fn setup(roots: &Roots, ship: &Ship, rules: &Reading<Ruleset>) -> Setup {
         runner: runner(roots, &member, name).into(),
         schedules: schedules(roots),
         ports: ports(roots, ship, &king, rules),
+        chosen_port: king.arguments().map(|all| chosen_port(&all)).into(),
         log: log_use(&ship.pier.reachable).into(),
         open_files: ship
             .tgids()
@@ -98,6 +101,21 @@ fn ports(
     }
 }
 
+/// The value of `-p` or `--port` (vere `pkg/vere/main.c`).
+fn chosen_port(arguments: &[String]) -> Option<u16> {
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let value = match argument.as_str() {
+            "-p" | "--port" => arguments.next().map(String::as_str),
+            other => other.strip_prefix("--port=").or_else(|| other.strip_prefix("-p")),
+        };
+        if let Some(port) = value.and_then(|value| value.parse().ok()) {
+            return Some(port);
+        }
+    }
+    None
+}
+
 fn file_use(process: &Process) -> Result<FileUse, ReadError> {
     use procfs_core::process::LimitValue;
     let limit = match process.limits()?.max_open_files.soft_limit {
@@ -108,4 +126,23 @@ fn file_use(process: &Process) -> Result<FileUse, ReadError> {
         open: process.open_files()?.len() as u64,
         limit,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_what_the_king_was_started_with() {
+        for (arguments, port) in [
+            ("urbit -p 34343 zod", Some(34343)),
+            ("urbit -p34543 zod", Some(34543)),
+            ("urbit --port=13337 zod", Some(13337)),
+            ("urbit -c zod", None),
+            ("urbit -p", None),
+        ] {
+            let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
+            assert_eq!(chosen_port(&arguments), port, "{arguments:?}");
+        }
+    }
 }
