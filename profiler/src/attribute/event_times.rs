@@ -165,7 +165,11 @@ pub fn event_times(
         }
         times.each.push(EventLeaves {
             duration_ns,
-            leaves: cost.leaves.iter().map(|(leaf, cost)| (*leaf, cost.total_ns)).collect(),
+            leaves: cost
+                .leaves
+                .iter()
+                .map(|(leaf, cost)| (*leaf, cost.total_ns))
+                .collect(),
         });
         keep_if_worst(&mut times.worst, span, cost);
     }

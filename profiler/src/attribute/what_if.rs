@@ -113,7 +113,9 @@ mod tests {
         // A freeze hits one event of ten.
         let hit: &[(Leaf, u64)] = &[(Leaf::Snapshot, 1000), (Leaf::Computing, 10)];
         let other: &[(Leaf, u64)] = &[(Leaf::Computing, 10)];
-        let events = events(&[hit, other, other, other, other, other, other, other, other, other]);
+        let events = events(&[
+            hit, other, other, other, other, other, other, other, other, other,
+        ]);
         let without = |share: f64| {
             let removal = Removal {
                 rarer: [(Leaf::Snapshot, share)].into(),

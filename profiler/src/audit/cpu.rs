@@ -15,7 +15,12 @@ const STOLEN_RATIO: f64 = 0.01;
 pub(super) const CHECKS: &[Declaration] = &[
     declare("nice", "nice value", Some("nice"), nice),
     declare("affinity", "two CPUs or more", Some("affinity"), cpus),
-    declare("cpu-quota", "no CPU quota in the way", Some("cpu-quota"), quota),
+    declare(
+        "cpu-quota",
+        "no CPU quota in the way",
+        Some("cpu-quota"),
+        quota,
+    ),
     declare("steal", "nothing stolen", Some("steal"), steal),
 ];
 
@@ -61,7 +66,11 @@ fn quota(facts: &Facts) -> Result<Found, String> {
     let (throttled, periods) = *known(&facts.throttled)?;
     Ok(judged(
         throttled == 0,
-        format!("{text}, used up in {} of {} periods", count(throttled), count(periods)),
+        format!(
+            "{text}, used up in {} of {} periods",
+            count(throttled),
+            count(periods)
+        ),
     ))
 }
 

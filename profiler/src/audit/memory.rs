@@ -20,13 +20,25 @@ pub(super) const CHECKS: &[Declaration] = &[
     declare("swappiness", "swappiness", Some("swappiness"), swappiness),
     declare("thp", "no huge pages in the loom", Some("thp"), huge_pages),
     declare("loom-size", "loom large enough", Some("loom-size"), loom),
-    declare("loom-mapped", "loom fits RAM and swap", Some("loom-size"), loom_fits),
-    declare("max-map-count", "mappings far from their limit", Some("max-map-count"), mappings),
+    declare(
+        "loom-mapped",
+        "loom fits RAM and swap",
+        Some("loom-size"),
+        loom_fits,
+    ),
+    declare(
+        "max-map-count",
+        "mappings far from their limit",
+        Some("max-map-count"),
+        mappings,
+    ),
 ];
 
 fn ram(facts: &Facts) -> Result<Found, String> {
     let memory = known(&facts.host.kernel.memory)?;
-    let available = memory.available_bytes.ok_or("the kernel does not say what is free")?;
+    let available = memory
+        .available_bytes
+        .ok_or("the kernel does not say what is free")?;
     let used = 1.0 - ratio(available, memory.total_bytes);
     let text = format!(
         "{} of {} can be had",
@@ -53,9 +65,15 @@ fn swap(facts: &Facts) -> Result<Found, String> {
     if memory.swap_total_bytes == 0 {
         return Ok(not_applicable("there is no swap"));
     }
-    let used = memory.swap_total_bytes.saturating_sub(memory.swap_free_bytes);
+    let used = memory
+        .swap_total_bytes
+        .saturating_sub(memory.swap_free_bytes);
     let share = ratio(used, memory.swap_total_bytes);
-    let text = format!("{} of {} in use", bytes(used), bytes(memory.swap_total_bytes));
+    let text = format!(
+        "{} of {} in use",
+        bytes(used),
+        bytes(memory.swap_total_bytes)
+    );
     Ok(judged(share <= SWAPPED_RATIO, text))
 }
 
@@ -72,7 +90,10 @@ fn swappiness(facts: &Facts) -> Result<Found, String> {
     for process in facts.host.processes.values() {
         swapped = swapped.saturating_add(*known(&known(process)?.swapped_bytes)?);
     }
-    let text = format!("{value}, and {} of the ship are swapped out", bytes(swapped));
+    let text = format!(
+        "{value}, and {} of the ship are swapped out",
+        bytes(swapped)
+    );
     Ok(judged(swapped == 0, text))
 }
 
@@ -82,7 +103,10 @@ fn huge_pages(facts: &Facts) -> Result<Found, String> {
         return Ok(passed(format!("{value}: vere asks for none")));
     }
     let huge = known(&facts.loom_use)?.huge_bytes;
-    Ok(judged(huge == 0, format!("always, and {} of the loom are", bytes(huge))))
+    Ok(judged(
+        huge == 0,
+        format!("always, and {} of the loom are", bytes(huge)),
+    ))
 }
 
 fn loom(facts: &Facts) -> Result<Found, String> {
@@ -99,9 +123,15 @@ fn loom(facts: &Facts) -> Result<Found, String> {
 }
 
 fn loom_fits(facts: &Facts) -> Result<Found, String> {
-    let config = facts.ship.config.as_ref().ok_or("the ship has no Nock process")?;
+    let config = facts
+        .ship
+        .config
+        .as_ref()
+        .ok_or("the ship has no Nock process")?;
     let bex = config.loom_bex.unwrap_or(loom_size::DEFAULT_BEX);
-    let size = 1_u64.checked_shl(u32::from(bex)).ok_or("its --loom makes no sense")?;
+    let size = 1_u64
+        .checked_shl(u32::from(bex))
+        .ok_or("its --loom makes no sense")?;
     let memory = known(&facts.host.kernel.memory)?;
     let room = memory.total_bytes.saturating_add(memory.swap_total_bytes);
     let text = format!("{} of loom, {} of RAM and swap", bytes(size), bytes(room));
@@ -116,8 +146,16 @@ fn loom_fits(facts: &Facts) -> Result<Found, String> {
 }
 
 fn mappings(facts: &Facts) -> Result<Found, String> {
-    let mars = facts.ship.mars.as_ref().ok_or("the ship has no Nock process")?;
-    let process = facts.host.processes.get(&mars.tgid).ok_or("mars was not read")?;
+    let mars = facts
+        .ship
+        .mars
+        .as_ref()
+        .ok_or("the ship has no Nock process")?;
+    let process = facts
+        .host
+        .processes
+        .get(&mars.tgid)
+        .ok_or("mars was not read")?;
     let mappings = *known(&known(process)?.mappings_total)?;
     let limit = facts.sysctl("vm.max_map_count")?;
     let text = format!("mars has {} of {}", count(mappings), count(limit));

@@ -9,10 +9,25 @@ use crate::report::units::{bytes, count};
 
 pub(super) const CHECKS: &[Declaration] = &[
     declare("ames-port", "UDP port open", Some("ames-port"), port),
-    declare("ames-port-fixed", "UDP port stays the same", Some("ames-port"), fixed_port),
-    declare("rmem-max", "socket buffer of 2 MiB", Some("rmem-max"), buffers),
+    declare(
+        "ames-port-fixed",
+        "UDP port stays the same",
+        Some("ames-port"),
+        fixed_port,
+    ),
+    declare(
+        "rmem-max",
+        "socket buffer of 2 MiB",
+        Some("rmem-max"),
+        buffers,
+    ),
     declare("tcp", "TCP settings", Some("bbr"), tcp),
-    declare("file-limits", "open files far from the limit", Some("file-limits"), files),
+    declare(
+        "file-limits",
+        "open files far from the limit",
+        Some("file-limits"),
+        files,
+    ),
 ];
 
 fn port(facts: &Facts) -> Result<Found, String> {
@@ -23,10 +38,16 @@ fn port(facts: &Facts) -> Result<Found, String> {
     for filter in filters {
         match &filter.answer {
             PortAnswer::Closed { chain } => {
-                return Ok(failed(format!("{chain} drops what comes unasked to {}", filter.port)));
+                return Ok(failed(format!(
+                    "{chain} drops what comes unasked to {}",
+                    filter.port
+                )));
             }
             PortAnswer::Unclear { chain } => {
-                return Err(format!("{chain} decides by more than the port {}", filter.port));
+                return Err(format!(
+                    "{chain} decides by more than the port {}",
+                    filter.port
+                ));
             }
             PortAnswer::Open => {}
         }
@@ -49,7 +70,10 @@ fn buffers(facts: &Facts) -> Result<Found, String> {
     let limit = facts.sysctl("net.core.rmem_max")?;
     let sockets = known(&facts.host.udp_buffers)?;
     // The kernel counts twice what was granted (socket(7)).
-    let smallest = sockets.iter().map(|socket| socket.receive_buffer_bytes / 2).min();
+    let smallest = sockets
+        .iter()
+        .map(|socket| socket.receive_buffer_bytes / 2)
+        .min();
     let socket = smallest.ok_or("the ship has no UDP socket")?;
     let drops = facts_drops(facts);
     let text = format!("rmem_max {}, socket {}{drops}", bytes(limit), bytes(socket));
@@ -67,7 +91,11 @@ fn facts_drops(facts: &Facts) -> String {
 }
 
 fn tcp(facts: &Facts) -> Result<Found, String> {
-    let control = facts.host.kernel.sysctls.get("net.ipv4.tcp_congestion_control");
+    let control = facts
+        .host
+        .kernel
+        .sysctls
+        .get("net.ipv4.tcp_congestion_control");
     let control = control.and_then(|value| value.known());
     let control = control.map_or("unknown", String::as_str);
     Ok(not_applicable(format!(

@@ -16,10 +16,30 @@ const CHOPPABLE_EPOCHS: usize = 3;
 
 pub(super) const CHECKS: &[Declaration] = &[
     declare("storage-class", "pier on an SSD", Some("disk-class"), class),
-    declare("iowait", "CPUs not waiting for I/O", Some("disk-class"), iowait),
-    declare("io-scheduler", "I/O scheduler fits", Some("io-scheduler"), scheduler),
-    declare("mount-options", "no access times", Some("noatime"), mount_options),
-    declare("disk-space", "disk below 85 % full", Some("disk-space"), space),
+    declare(
+        "iowait",
+        "CPUs not waiting for I/O",
+        Some("disk-class"),
+        iowait,
+    ),
+    declare(
+        "io-scheduler",
+        "I/O scheduler fits",
+        Some("io-scheduler"),
+        scheduler,
+    ),
+    declare(
+        "mount-options",
+        "no access times",
+        Some("noatime"),
+        mount_options,
+    ),
+    declare(
+        "disk-space",
+        "disk below 85 % full",
+        Some("disk-space"),
+        space,
+    ),
     declare("pier-size", "pier below 50 GiB", Some("chop"), pier_size),
     declare("epochs", "no old epochs to chop", Some("chop"), epochs),
 ];
@@ -35,7 +55,9 @@ fn disks(facts: &Facts) -> Result<Vec<&BlockDevice>, String> {
 fn class(facts: &Facts) -> Result<Found, String> {
     match &facts.host.storage.backing {
         Backing::Memory => return Ok(not_applicable("the pier lies in memory")),
-        Backing::Network => return Err("another machine's disk cannot be seen from here".to_owned()),
+        Backing::Network => {
+            return Err("another machine's disk cannot be seen from here".to_owned());
+        }
         _ => {}
     }
     let disks = disks(facts)?;
@@ -59,7 +81,10 @@ fn by_pace(facts: &Facts, disk: &BlockDevice, named: &str) -> Result<Found, Stri
     };
     Ok(judged(
         mean_ns <= disk_class::SSD_SYNC_NS,
-        format!("{named}; {what} took {} on average since the start", duration(mean_ns)),
+        format!(
+            "{named}; {what} took {} on average since the start",
+            duration(mean_ns)
+        ),
     ))
 }
 
@@ -79,7 +104,10 @@ fn iowait(facts: &Facts) -> Result<Found, String> {
     let share = ratio(scheduler.iowait_ns, whole_ns);
     Ok(judged(
         share < IOWAIT_RATIO,
-        format!("iowait {} of the CPUs' time since the start", percent(share)),
+        format!(
+            "iowait {} of the CPUs' time since the start",
+            percent(share)
+        ),
     ))
 }
 
@@ -105,13 +133,20 @@ fn mount_options(facts: &Facts) -> Result<Found, String> {
         _ => "every read writes a time",
     };
     let place = mount.mount_point.display();
-    Ok(judged(option != "strictatime", format!("{option} on {place}: {written}")))
+    Ok(judged(
+        option != "strictatime",
+        format!("{option} on {place}: {written}"),
+    ))
 }
 
 fn space(facts: &Facts) -> Result<Found, String> {
     let space = known(&facts.host.storage.space)?;
     let used = space.used_ratio();
-    let text = format!("{} full, {} free", percent(used), bytes(space.available_bytes));
+    let text = format!(
+        "{} full, {} free",
+        percent(used),
+        bytes(space.available_bytes)
+    );
     Ok(judged(used <= FULL_RATIO, text))
 }
 
@@ -120,9 +155,18 @@ fn pier_size(facts: &Facts) -> Result<Found, String> {
     let log = known(&facts.setup.log);
     let parts = log.map_or_else(
         |_| String::new(),
-        |log| format!(", log {}, image {}", bytes(log.log_bytes), bytes(log.image_bytes)),
+        |log| {
+            format!(
+                ", log {}, image {}",
+                bytes(log.log_bytes),
+                bytes(log.image_bytes)
+            )
+        },
     );
-    Ok(judged(pier < LARGE_PIER_BYTES, format!("{}{parts}", bytes(pier))))
+    Ok(judged(
+        pier < LARGE_PIER_BYTES,
+        format!("{}{parts}", bytes(pier)),
+    ))
 }
 
 fn epochs(facts: &Facts) -> Result<Found, String> {
@@ -131,7 +175,11 @@ fn epochs(facts: &Facts) -> Result<Found, String> {
     if many == 0 {
         return Ok(not_applicable("the log has no epochs (vere before 3.0)"));
     }
-    let text = format!("{} epochs, {} of log", count(many as u64), bytes(log.log_bytes));
+    let text = format!(
+        "{} epochs, {} of log",
+        count(many as u64),
+        bytes(log.log_bytes)
+    );
     let space = known(&facts.host.storage.space)?;
     // Old epochs are history; they are in the way only where room is short.
     let is_short = space.used_ratio() > FULL_RATIO;

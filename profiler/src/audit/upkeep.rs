@@ -1,10 +1,12 @@
 //! Upkeep: snapshots, packing, other ships, and whether there is something to compare with.
 
-use super::{BASELINES, Declaration, Facts, Found, declare, failed, judged, known, not_applicable, passed};
+use super::{
+    BASELINES, Declaration, Facts, Found, declare, failed, judged, known, not_applicable, passed,
+};
 use crate::catalogue::pack_schedule;
+use crate::model::NS_PER_S;
 use crate::report::LOW_GAP_BYTES;
 use crate::report::units::{bytes, duration};
-use crate::model::NS_PER_S;
 use crate::ship::Generation;
 
 /// More ships than this want another host (requirements of the field).
@@ -13,12 +15,37 @@ const MANY_SHIPS: usize = 10;
 const DEFAULT_SNAP_S: u64 = 120;
 
 pub(super) const CHECKS: &[Declaration] = &[
-    declare("snap-time", "snapshot interval", Some("snap-time"), snapshots),
-    declare("pack-schedule", "packed when needed", Some("pack-schedule"), pack),
-    declare("meld-schedule", "melded when needed", Some("meld-schedule"), meld),
+    declare(
+        "snap-time",
+        "snapshot interval",
+        Some("snap-time"),
+        snapshots,
+    ),
+    declare(
+        "pack-schedule",
+        "packed when needed",
+        Some("pack-schedule"),
+        pack,
+    ),
+    declare(
+        "meld-schedule",
+        "melded when needed",
+        Some("meld-schedule"),
+        meld,
+    ),
     declare("apps", "unused apps suspended", Some("suspend-apps"), apps),
-    declare("dirty-ratio", "writes not held back", Some("dirty-ratio"), write_back),
-    declare("other-ships", "fewer than 10 ships", Some("fewer-ships"), ships),
+    declare(
+        "dirty-ratio",
+        "writes not held back",
+        Some("dirty-ratio"),
+        write_back,
+    ),
+    declare(
+        "other-ships",
+        "fewer than 10 ships",
+        Some("fewer-ships"),
+        ships,
+    ),
     declare("baseline", "a baseline exists", None, baseline),
 ];
 
@@ -26,7 +53,11 @@ fn snapshots(facts: &Facts) -> Result<Found, String> {
     if facts.ship.generation != Generation::Mars {
         return Err("up to vere 3.5 the king keeps the interval to itself".to_owned());
     }
-    let config = facts.ship.config.as_ref().ok_or("the ship has no Nock process")?;
+    let config = facts
+        .ship
+        .config
+        .as_ref()
+        .ok_or("the ship has no Nock process")?;
     let seconds = config.snap_time_s.unwrap_or(DEFAULT_SNAP_S);
     // Whether the ship suffers by it only a capture tells.
     Ok(not_applicable(format!(
@@ -36,11 +67,17 @@ fn snapshots(facts: &Facts) -> Result<Found, String> {
 }
 
 fn pack(facts: &Facts) -> Result<Found, String> {
-    by_need(facts, pack_schedule::found(&facts.setup.schedules, |one| one.packs))
+    by_need(
+        facts,
+        pack_schedule::found(&facts.setup.schedules, |one| one.packs),
+    )
 }
 
 fn meld(facts: &Facts) -> Result<Found, String> {
-    by_need(facts, pack_schedule::found(&facts.setup.schedules, |one| one.melds))
+    by_need(
+        facts,
+        pack_schedule::found(&facts.setup.schedules, |one| one.melds),
+    )
 }
 
 /// A schedule is missed only where the loom is nearly full.

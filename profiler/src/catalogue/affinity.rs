@@ -124,8 +124,9 @@ fn own_wait_ns(situation: &Situation<'_>) -> u64 {
     use crate::aggregate::neighbour::NeighbourKind;
     let neighbours = situation.summaries.neighbours.as_ref();
     let parts = crate::attribute::blame::run_queue(situation.attribution, neighbours);
-    let own = parts
-        .iter()
-        .filter(|part| part.neighbour.is_some_and(|one| one.kind == NeighbourKind::Ship));
+    let own = parts.iter().filter(|part| {
+        part.neighbour
+            .is_some_and(|one| one.kind == NeighbourKind::Ship)
+    });
     crate::model::sum(own.map(|part| part.ns))
 }

@@ -38,7 +38,10 @@ pub const ENTRY: Entry = Entry {
 
 /// Ports in a sentence.
 pub fn ports(filters: &[PortFilter]) -> String {
-    let all: Vec<String> = filters.iter().map(|filter| filter.port.to_string()).collect();
+    let all: Vec<String> = filters
+        .iter()
+        .map(|filter| filter.port.to_string())
+        .collect();
     format!("UDP {}", all.join(", "))
 }
 

@@ -36,10 +36,9 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         "no effect on Ames, which is UDP".to_owned(),
     );
     match current {
-        Some(old) if old != "bbr" => answer.or_try(
-            Step::sysctl(SETTING, "bbr"),
-            Step::sysctl(SETTING, old),
-        ),
+        Some(old) if old != "bbr" => {
+            answer.or_try(Step::sysctl(SETTING, "bbr"), Step::sysctl(SETTING, old))
+        }
         _ => answer,
     }
 }

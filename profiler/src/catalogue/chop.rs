@@ -44,12 +44,10 @@ pub const ENTRY: Entry = Entry {
 fn assess(situation: &Situation<'_>) -> super::Assessment {
     let proposed = "the last two epochs";
     let space = situation.meta().host.storage.space.known();
-    let log = situation
-        .setup()
-        .and_then(|setup| match &setup.log {
-            crate::host::Reading::Known(log) => Ok(log),
-            crate::host::Reading::Unknown { reason } => Err(reason.clone()),
-        });
+    let log = situation.setup().and_then(|setup| match &setup.log {
+        crate::host::Reading::Known(log) => Ok(log),
+        crate::host::Reading::Unknown { reason } => Err(reason.clone()),
+    });
     let log = match log {
         Ok(log) => log,
         Err(reason) => return Setting::new(None, proposed).cannot_tell(reason),

@@ -1,7 +1,7 @@
 //! A CPU quota that is used up.
 
-use super::{Answer, Assessment, Entry, Gain, Kind, Restart, Risk, Situation, Step, place};
 use super::place::Lasting;
+use super::{Answer, Assessment, Entry, Gain, Kind, Restart, Risk, Situation, Step, place};
 use crate::attribute::{Cause, Leaf};
 use crate::host::cgroup::{CpuLimit, Version};
 use crate::host::counters::KernelCounters;
@@ -19,7 +19,12 @@ pub const ENTRY: Entry = Entry {
     gain: "All of the time that the group's cpu.stat says it was throttled, as far as the ship's \
            threads waited.",
     check: "the quotas of the ship's control groups, and in their cpu.stat what they cost",
-    answers: &[Kind::AlreadySo, Kind::WouldHelp, Kind::NoEvidence, Kind::CannotTell],
+    answers: &[
+        Kind::AlreadySo,
+        Kind::WouldHelp,
+        Kind::NoEvidence,
+        Kind::CannotTell,
+    ],
     conflicts: &[],
     restart: Restart::None,
     risk: Risk::Low,

@@ -16,7 +16,15 @@ const SETTING: &str = "vm.dirty_background_ratio";
 const PROPOSED: u64 = 2;
 /// Calls that read, write and sync files.
 const FILE_CALLS: [&str; 9] = [
-    "read", "pread64", "write", "writev", "pwrite64", "pwritev", "fsync", "fdatasync", "ftruncate",
+    "read",
+    "pread64",
+    "write",
+    "writev",
+    "pwrite64",
+    "pwritev",
+    "fsync",
+    "fdatasync",
+    "ftruncate",
 ];
 
 /// The entry.
@@ -71,7 +79,10 @@ fn assess(situation: &Situation<'_>) -> super::Assessment {
     if value <= PROPOSED {
         return setting.already_so(format!("it is {value}"));
     }
-    let (set, reset) = (Step::sysctl(SETTING, PROPOSED), Step::sysctl(SETTING, value));
+    let (set, reset) = (
+        Step::sysctl(SETTING, PROPOSED),
+        Step::sysctl(SETTING, value),
+    );
     let Some((held_back_ns, waited_ns)) = held_back(situation) else {
         return setting
             .cannot_tell("the kernel's stacks have no names here")
@@ -92,7 +103,10 @@ fn assess(situation: &Situation<'_>) -> super::Assessment {
             duration(held_back_ns),
             spent(high_ns, situation.attribution)
         ),
-        vec![set, keep_sysctls(KEPT_IN, &[(SETTING, PROPOSED.to_string())])],
+        vec![
+            set,
+            keep_sysctls(KEPT_IN, &[(SETTING, PROPOSED.to_string())]),
+        ],
         vec![reset, Step::command(format!("rm {KEPT_IN}"))],
     )
 }

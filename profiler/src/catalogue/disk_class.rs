@@ -1,6 +1,8 @@
 //! A faster kind of disk.
 
-use super::{Answer, Assessment, DISK_LEAVES, Entry, Gain, Kind, Restart, Risk, Situation, Step, place};
+use super::{
+    Answer, Assessment, DISK_LEAVES, Entry, Gain, Kind, Restart, Risk, Situation, Step, place,
+};
 use crate::aggregate::block::in_device_ns;
 use crate::attribute::Cause;
 use crate::host::block::DeviceClass;
@@ -54,10 +56,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
     let limits = super::io_limit::limits(situation.meta()).unwrap_or_default();
     if let Some(limit) = limits.first() {
         let limit = super::io_limit::words(limit);
-        return without(
-            Answer::CannotTell,
-            format!("behind a limit of {limit}"),
-        );
+        return without(Answer::CannotTell, format!("behind a limit of {limit}"));
     }
     let waits = sync_waits(situation);
     let Some(typical_ns) = waits.sum_quantile(500) else {
@@ -99,7 +98,9 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         proposed: proposed.to_owned(),
         reason,
         apply: place::moving(situation, "/NEW/PIER/"),
-        undo: vec![Step::advice("stop the ship, copy the pier back, start it there")],
+        undo: vec![Step::advice(
+            "stop the ship, copy the pier back, start it there",
+        )],
         ..Assessment::default()
     }
 }

@@ -38,7 +38,11 @@ fn assess(situation: &Situation<'_>) -> super::Assessment {
         }
     };
     let used = space.used_ratio();
-    let text = format!("{} full, {} free", percent(used), bytes(space.available_bytes));
+    let text = format!(
+        "{} full, {} free",
+        percent(used),
+        bytes(space.available_bytes)
+    );
     let setting = Setting::new(Some(text.clone()), proposed);
     if used <= FULL_RATIO {
         return setting.already_so(text);

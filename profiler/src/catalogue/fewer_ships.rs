@@ -1,6 +1,8 @@
 //! Fewer ships on one host.
 
-use super::{Answer, Assessment, DISK_LEAVES, Entry, Gain, Kind, LeafGain, Restart, Risk, Situation, Step};
+use super::{
+    Answer, Assessment, DISK_LEAVES, Entry, Gain, Kind, LeafGain, Restart, Risk, Situation, Step,
+};
 use crate::aggregate::neighbour::NeighbourKind;
 use crate::attribute::{Attribution, Cause, Leaf, Party, blame, ratio};
 use crate::model::sum;
@@ -24,7 +26,12 @@ pub const ENTRY: Entry = Entry {
            of its time that it was behind their requests; at least half of that, because what \
            held two of them up may hold up one alone.",
     check: "the other ships of this host, and their shares of CPU and disk",
-    answers: &[Kind::AlreadySo, Kind::WouldHelp, Kind::NoEvidence, Kind::CannotTell],
+    answers: &[
+        Kind::AlreadySo,
+        Kind::WouldHelp,
+        Kind::NoEvidence,
+        Kind::CannotTell,
+    ],
     conflicts: &[],
     restart: Restart::Ship,
     risk: Risk::Medium,

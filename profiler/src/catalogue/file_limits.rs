@@ -41,7 +41,11 @@ fn assess(situation: &Situation<'_>) -> super::Assessment {
         Ok(setup) => setup,
         Err(reason) => return Setting::new(None, proposed).cannot_tell(reason),
     };
-    let uses: Vec<&FileUse> = setup.open_files.values().filter_map(|one| one.known()).collect();
+    let uses: Vec<&FileUse> = setup
+        .open_files
+        .values()
+        .filter_map(|one| one.known())
+        .collect();
     let Some((open, limit)) = fullest(uses.iter().copied()) else {
         let setting = Setting::new(None, proposed);
         return match uses.is_empty() {

@@ -1,7 +1,9 @@
 //! A limit on the ship's I/O that its control group sets.
 
-use super::{Answer, Assessment, DISK_LEAVES, Entry, Gain, Kind, Restart, Risk, Situation, Step, place};
 use super::place::Lasting;
+use super::{
+    Answer, Assessment, DISK_LEAVES, Entry, Gain, Kind, Restart, Risk, Situation, Step, place,
+};
 use crate::attribute::Cause;
 use crate::host::cgroup::{IoLimit, Version};
 use crate::model::Meta;
@@ -17,7 +19,12 @@ pub const ENTRY: Entry = Entry {
     gain: "At most all time blocked on the disk; how quick it is behind the limit cannot be \
            seen, so at least nothing.",
     check: "limits of the ship's control groups on the disks under the pier",
-    answers: &[Kind::AlreadySo, Kind::WouldHelp, Kind::NoEvidence, Kind::CannotTell],
+    answers: &[
+        Kind::AlreadySo,
+        Kind::WouldHelp,
+        Kind::NoEvidence,
+        Kind::CannotTell,
+    ],
     conflicts: &[],
     restart: Restart::None,
     risk: Risk::Low,

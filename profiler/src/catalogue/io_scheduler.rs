@@ -1,6 +1,8 @@
 //! Another I/O scheduler.
 
-use super::{Answer, Assessment, DISK_LEAVES, Entry, Gain, Kind, Restart, Risk, Situation, Step, place};
+use super::{
+    Answer, Assessment, DISK_LEAVES, Entry, Gain, Kind, Restart, Risk, Situation, Step, place,
+};
 use crate::attribute::{Cause, ratio};
 use crate::host::block::{BlockDevice, DeviceClass};
 use crate::model::sum;
@@ -19,7 +21,12 @@ pub const ENTRY: Entry = Entry {
     gain: "At most the disk's stalled time by the share that the ship's I/O spent between \
            queueing and issue; at least nothing.",
     check: "queue/scheduler of the disks under the pier, and the time that I/O stood in the queue",
-    answers: &[Kind::AlreadySo, Kind::WouldHelp, Kind::NoEvidence, Kind::CannotTell],
+    answers: &[
+        Kind::AlreadySo,
+        Kind::WouldHelp,
+        Kind::NoEvidence,
+        Kind::CannotTell,
+    ],
     conflicts: &[],
     restart: Restart::None,
     risk: Risk::None,
@@ -105,8 +112,14 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         }),
         proposed: proposed.to_owned(),
         reason: spent,
-        apply: vec![Step::write(&file, proposed), place::keep_scheduler(&disk.name, proposed)],
-        undo: vec![Step::write(&file, scheduler(disk)), place::forget_scheduler()],
+        apply: vec![
+            Step::write(&file, proposed),
+            place::keep_scheduler(&disk.name, proposed),
+        ],
+        undo: vec![
+            Step::write(&file, scheduler(disk)),
+            place::forget_scheduler(),
+        ],
         current,
         ..Assessment::default()
     }

@@ -92,7 +92,10 @@ fn assess(situation: &Situation<'_>) -> super::Assessment {
     let before = Lasting::Flag("--loom", configured.map(u64::from));
     setting.would_help(
         Gain::Finding { id: "loom-space" },
-        format!("{text}; a heap past {} then needs it for ever", bytes(size(bex))),
+        format!(
+            "{text}; a heap past {} then needs it for ever",
+            bytes(size(bex))
+        ),
         place::keep(situation, &lasting),
         place::keep(situation, &before),
     )

@@ -28,7 +28,12 @@ pub const ENTRY: Entry = Entry {
     gain: "No time: it keeps the ship from dying. Advised from the point on where mars has half of \
            the mappings that it may have.",
     check: "lines of mars' maps against vm.max_map_count",
-    answers: &[Kind::AlreadySo, Kind::WouldHelp, Kind::NoEvidence, Kind::CannotTell],
+    answers: &[
+        Kind::AlreadySo,
+        Kind::WouldHelp,
+        Kind::NoEvidence,
+        Kind::CannotTell,
+    ],
     conflicts: &[],
     restart: Restart::None,
     risk: Risk::None,
@@ -85,7 +90,10 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         ],
         undo: vec![
             // Below what a process has, its next change of a mapping fails.
-            Step::advice(format!("only while mars has fewer than {} mappings:", count(limit))),
+            Step::advice(format!(
+                "only while mars has fewer than {} mappings:",
+                count(limit)
+            )),
             Step::sysctl(SETTING, limit),
             Step::command(format!("rm {KEPT_IN}")),
         ],

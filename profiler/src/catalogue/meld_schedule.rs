@@ -29,11 +29,18 @@ pub const ENTRY: Entry = Entry {
     risk: Risk::Medium,
     source: "vere pkg/noun/melt.c (the need of 8 GiB ended with 3.4); GroundSeg offers an interval (goseg, \
              meld_schedule)",
-    apply: &["where the loom fills again and again: a monthly |meld at a quiet hour, from cron or GroundSeg"],
+    apply: &[
+        "where the loom fills again and again: a monthly |meld at a quiet hour, from cron or GroundSeg",
+    ],
     undo: &["take the line out of cron, or the schedule out of GroundSeg"],
     assess,
 };
 
 fn assess(situation: &Situation<'_>) -> Assessment {
-    by_calendar(situation, "|meld", |schedule| schedule.melds, SpanKind::Meld)
+    by_calendar(
+        situation,
+        "|meld",
+        |schedule| schedule.melds,
+        SpanKind::Meld,
+    )
 }

@@ -4,6 +4,7 @@
 //! An entry is not believed: it answers *already so*, *would help* (with its gain), *no evidence
 //! here*, *would harm*, or *cannot tell*, and says why.
 
+pub mod advice;
 pub mod affinity;
 pub mod ames_port;
 mod bandwidth;
@@ -28,6 +29,7 @@ mod nice;
 pub mod noatime;
 mod pack;
 pub mod pack_schedule;
+mod place;
 mod ram;
 pub mod rmem_max;
 mod snap_time;
@@ -37,11 +39,9 @@ mod suspend_apps;
 mod swap_off;
 mod swappiness;
 mod tcp_buffers;
-mod thp;
-pub mod advice;
-mod place;
 #[cfg(test)]
 pub(crate) mod tests;
+mod thp;
 
 pub use cpu_quota::limit_that_throttled;
 pub use entry::{

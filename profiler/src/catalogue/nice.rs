@@ -1,7 +1,7 @@
 //! A better place in the run queue.
 
-use super::{Answer, Assessment, Entry, Gain, Kind, Restart, Risk, Situation, Step, place};
 use super::place::Lasting;
+use super::{Answer, Assessment, Entry, Gain, Kind, Restart, Risk, Situation, Step, place};
 use crate::aggregate::neighbour::Neighbour;
 use crate::attribute::{Cause, Leaf, blame, ratio};
 use crate::model::sum;
@@ -27,7 +27,12 @@ pub const ENTRY: Entry = Entry {
            nice 0 still gets by the scheduler's weights; at least half of that, because nice may \
            not reach into another group or session.",
     check: "nice values of the ship's processes, and who ran while they waited for a CPU",
-    answers: &[Kind::AlreadySo, Kind::WouldHelp, Kind::NoEvidence, Kind::CannotTell],
+    answers: &[
+        Kind::AlreadySo,
+        Kind::WouldHelp,
+        Kind::NoEvidence,
+        Kind::CannotTell,
+    ],
     conflicts: &[],
     restart: Restart::None,
     risk: Risk::Medium,

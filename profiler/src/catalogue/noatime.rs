@@ -27,7 +27,10 @@ pub const ENTRY: Entry = Entry {
     restart: Restart::None,
     risk: Risk::None,
     source: "mount(8) (relatime is the default since Linux 2.6.30); vere's source says nothing about it",
-    apply: &["mount -o remount,noatime MOUNT_POINT", "for good: noatime in /etc/fstab"],
+    apply: &[
+        "mount -o remount,noatime MOUNT_POINT",
+        "for good: noatime in /etc/fstab",
+    ],
     undo: &["mount -o remount,relatime MOUNT_POINT"],
     assess,
 };
@@ -66,10 +69,15 @@ fn assess(situation: &Situation<'_>) -> Assessment {
     // In a container the mount point is not the host's.
     let here = meta.ship.in_container.known() == Some(&false);
     let disk_ns = sum(DISK_LEAVES.iter().map(|leaf| situation.leaf_ns(*leaf)));
-    let parts = blame::disk(disk_ns, situation.summaries.neighbours.as_ref(), Party::Device);
-    let journal = parts
-        .iter()
-        .filter(|part| part.neighbour.is_some_and(|one| one.kind == NeighbourKind::Journal));
+    let parts = blame::disk(
+        disk_ns,
+        situation.summaries.neighbours.as_ref(),
+        Party::Device,
+    );
+    let journal = parts.iter().filter(|part| {
+        part.neighbour
+            .is_some_and(|one| one.kind == NeighbourKind::Journal)
+    });
     let journal_ns = sum(journal.map(|part| part.ns));
     let of_busy = percent(ratio(journal_ns, situation.attribution.busy_ns()));
     if option == "relatime" || journal_ns == 0 {
@@ -95,7 +103,10 @@ fn assess(situation: &Situation<'_>) -> Assessment {
             "every read writes a time; the file system's journal took {}",
             spent(journal_ns, situation.attribution)
         ),
-        vec![remount(proposed), Step::advice("for good: noatime in /etc/fstab")],
+        vec![
+            remount(proposed),
+            Step::advice("for good: noatime in /etc/fstab"),
+        ],
         vec![remount(option)],
     )
 }

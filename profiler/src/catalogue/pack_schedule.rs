@@ -31,13 +31,20 @@ pub const ENTRY: Entry = Entry {
     risk: Risk::Low,
     source: "vere pkg/vere/mars.c (packs by itself below 128 MiB); vere's documentation names no \
              interval; GroundSeg offers one (goseg, meld_schedule)",
-    apply: &["where the loom fills again and again: a weekly |pack at a quiet hour, from cron or GroundSeg"],
+    apply: &[
+        "where the loom fills again and again: a weekly |pack at a quiet hour, from cron or GroundSeg",
+    ],
     undo: &["take the line out of cron, or the schedule out of GroundSeg"],
     assess,
 };
 
 fn assess(situation: &Situation<'_>) -> Assessment {
-    by_calendar(situation, "|pack", |schedule| schedule.packs, SpanKind::Pack)
+    by_calendar(
+        situation,
+        "|pack",
+        |schedule| schedule.packs,
+        SpanKind::Pack,
+    )
 }
 
 /// What is found of one kind of schedule, in a sentence.
@@ -77,7 +84,9 @@ pub(super) fn by_calendar(
         None => match schedules.unread.first() {
             Some(unread) => setting.cannot_tell(format!("{gap}, but {unread} may not be read")),
             None => setting.would_help(
-                Gain::Finding { id: super::pack::FINDING },
+                Gain::Finding {
+                    id: super::pack::FINDING,
+                },
                 format!("{gap}, and nothing packs it by the calendar"),
                 vec![Step::advice(format!(
                     "a weekly {command} at a quiet hour, from cron or GroundSeg"

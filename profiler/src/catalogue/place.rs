@@ -39,10 +39,9 @@ impl Lasting {
             )),
             Self::Nice(nice) => Some(("nice", format!("Nice={nice}"))),
             Self::AllCpus(_) => Some(("affinity", "CPUAffinity=\\nAllowedCPUs=".to_owned())),
-            Self::Memory { mib } => Some((
-                "memory",
-                format!("MemoryMax={mib}M\\nMemoryHigh=infinity"),
-            )),
+            Self::Memory { mib } => {
+                Some(("memory", format!("MemoryMax={mib}M\\nMemoryHigh=infinity")))
+            }
             Self::Flag(..) => None,
         }
     }
@@ -53,9 +52,10 @@ impl Lasting {
             Self::CpuQuota(cpus) => Some(format!("--cpus {cpus}")),
             Self::AllCpus(cpus) => Some(format!("--cpuset-cpus 0-{}", cpus.saturating_sub(1))),
             // Docker's own default is as much swap again.
-            Self::Memory { mib } => {
-                Some(format!("--memory {mib}m --memory-swap {}m", mib.saturating_mul(2)))
-            }
+            Self::Memory { mib } => Some(format!(
+                "--memory {mib}m --memory-swap {}m",
+                mib.saturating_mul(2)
+            )),
             Self::IoLimits | Self::Nice(_) | Self::Flag(..) => None,
         }
     }
@@ -105,7 +105,10 @@ pub fn keep(situation: &Situation<'_>, lasting: &Lasting) -> Vec<Step> {
         }
         Some(Runner::GroundSeg { ship, .. }) => vec![Step::advice(match lasting {
             Lasting::Flag(..) => {
-                format!("in GroundSeg, the settings of {ship}: start it {}", lasting.words())
+                format!(
+                    "in GroundSeg, the settings of {ship}: start it {}",
+                    lasting.words()
+                )
             }
             _ => format!(
                 "GroundSeg makes the container of {ship} anew: start it again {}, each time",
@@ -135,7 +138,10 @@ fn bare(lasting: Lasting) -> String {
     match lasting {
         Lasting::Nice(nice) => format!("for good: start the ship by nice -n {nice} …"),
         Lasting::Flag(..) => format!("restart the ship {}", lasting.words()),
-        _ => format!("for good: whoever set the limit has to start the ship {}", lasting.words()),
+        _ => format!(
+            "for good: whoever set the limit has to start the ship {}",
+            lasting.words()
+        ),
     }
 }
 
@@ -164,12 +170,18 @@ fn drop_in_directory(unit: &str, of_user: bool) -> String {
     match of_user {
         false => shell_quote(&format!("/etc/systemd/system/{unit}.d")),
         // Not quoted whole: the shell has to know where home is.
-        true => format!("~/.config/systemd/user/{}", shell_quote(&format!("{unit}.d"))),
+        true => format!(
+            "~/.config/systemd/user/{}",
+            shell_quote(&format!("{unit}.d"))
+        ),
     }
 }
 
 fn drop_in_path(unit: &str, of_user: bool, file: &str) -> String {
-    format!("{}/90-profile-{file}.conf", drop_in_directory(unit, of_user))
+    format!(
+        "{}/90-profile-{file}.conf",
+        drop_in_directory(unit, of_user)
+    )
 }
 
 fn reload(of_user: bool) -> &'static str {

@@ -1,9 +1,9 @@
 //! More memory: of the host, or of the control group whose limit was hit.
 
+use super::place::Lasting;
 use super::{
     Answer, Assessment, Entry, Gain, Kind, Restart, Risk, Situation, Step, memory_version, place,
 };
-use super::place::Lasting;
 use crate::attribute::{Cause, Leaf};
 use crate::host::cgroup::{MemoryLimit, Version};
 use crate::model::{Meta, sum};

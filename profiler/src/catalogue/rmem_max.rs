@@ -1,6 +1,9 @@
 //! Room for datagrams that arrive while the king is busy.
 
-use super::{Answer, Assessment, Entry, Gain, Kind, Restart, Risk, Situation, Step, is_at_least, keep_sysctls, place};
+use super::{
+    Answer, Assessment, Entry, Gain, Kind, Restart, Risk, Situation, Step, is_at_least,
+    keep_sysctls, place,
+};
 use crate::attribute::Cause;
 
 /// What vere asks for since v3.2 (`pkg/vere/io/mesa.c:2644`).
@@ -22,7 +25,12 @@ pub const ENTRY: Entry = Entry {
     gain: "At most all datagrams that were lost at the full buffer; at least none, because a \
            king that is always too slow fills any buffer. Larger limits are never lowered.",
     check: "net.core.rmem_max and wmem_max, the buffer of the ship's socket, datagrams lost at it",
-    answers: &[Kind::AlreadySo, Kind::WouldHelp, Kind::NoEvidence, Kind::CannotTell],
+    answers: &[
+        Kind::AlreadySo,
+        Kind::WouldHelp,
+        Kind::NoEvidence,
+        Kind::CannotTell,
+    ],
     conflicts: &[],
     restart: Restart::Ship,
     risk: Risk::None,

@@ -1,7 +1,7 @@
 //! How often mars writes a snapshot, during which the ship stands still.
 
-use super::{Answer, Assessment, Entry, Gain, Kind, Restart, Risk, Situation, place, Manner};
 use super::place::Lasting;
+use super::{Answer, Assessment, Entry, Gain, Kind, Manner, Restart, Risk, Situation, place};
 use crate::attribute::{Cause, Leaf, ratio};
 use crate::report::MANY_MAPPINGS_RATIO;
 use crate::report::units::{count, duration, spent};
@@ -25,7 +25,13 @@ pub const ENTRY: Entry = Entry {
            same pages change again and again, so that a later snapshot is no larger. At least half \
            of that: how many pages repeat is not measured.",
     check: "--snap-time in mars' arguments, and how long the ship stood still for snapshots",
-    answers: &[Kind::AlreadySo, Kind::WouldHelp, Kind::NoEvidence, Kind::WouldHarm, Kind::CannotTell],
+    answers: &[
+        Kind::AlreadySo,
+        Kind::WouldHelp,
+        Kind::NoEvidence,
+        Kind::WouldHarm,
+        Kind::CannotTell,
+    ],
     conflicts: &[],
     restart: Restart::Ship,
     risk: Risk::Low,
@@ -88,7 +94,10 @@ fn assess(situation: &Situation<'_>) -> Assessment {
              more of the log is replayed",
             every(seconds)
         ),
-        apply: place::keep(situation, &Lasting::Flag("--snap-time", Some(PROPOSED_S / 60))),
+        apply: place::keep(
+            situation,
+            &Lasting::Flag("--snap-time", Some(PROPOSED_S / 60)),
+        ),
         undo: {
             let minutes = configured.filter(|seconds| *seconds >= 60);
             let minutes = minutes.map(|seconds| seconds / 60);

@@ -114,7 +114,11 @@ fn write_text(path: &str, value: &str, only_if: Option<&str>) -> String {
         _ => format!("echo {} > {}", quoted.0, quoted.1),
     };
     match only_if {
-        Some(old) => format!("[ \"$(cat {})\" = {} ] && {write}", quoted.1, shell_quote(old)),
+        Some(old) => format!(
+            "[ \"$(cat {})\" = {} ] && {write}",
+            quoted.1,
+            shell_quote(old)
+        ),
         None => write,
     }
 }
@@ -140,7 +144,11 @@ impl Trial {
     /// The live ones of some steps; nothing if there are none, or no way back from them.
     pub fn of(apply: &[Step], undo: &[Step]) -> Option<Self> {
         let live = |steps: &[Step]| -> Vec<Step> {
-            steps.iter().filter(|step| step.is_live()).cloned().collect()
+            steps
+                .iter()
+                .filter(|step| step.is_live())
+                .cloned()
+                .collect()
         };
         let (apply, undo) = (live(apply), live(undo));
         (!apply.is_empty() && apply.len() == undo.len()).then_some(Self { apply, undo })
@@ -173,7 +181,10 @@ mod tests {
     #[test]
     fn steps_are_shell_commands_whatever_is_in_a_name() {
         let cases = [
-            (Step::sysctl("vm.swappiness", 10), "sysctl -w vm.swappiness=10"),
+            (
+                Step::sysctl("vm.swappiness", 10),
+                "sysctl -w vm.swappiness=10",
+            ),
             (
                 Step::write("/sys/fs/cgroup/a b/cpu.max", "max 100000"),
                 "echo 'max 100000' > '/sys/fs/cgroup/a b/cpu.max'",

@@ -77,7 +77,10 @@ fn assess(situation: &Situation<'_>) -> Assessment {
     let all: f64 = agents.iter().map(|(_, share)| share).sum();
     let high_ns = (computing_ns as f64 * all.min(1.0)) as u64;
     let named = named.join(", ");
-    let setting = Setting::new(Some(format!("of the computing {named}")), "only what is used");
+    let setting = Setting::new(
+        Some(format!("of the computing {named}")),
+        "only what is used",
+    );
     if high_ns == 0 {
         return setting.no_evidence(format!("{named} of the computing, which holds nothing up"));
     }

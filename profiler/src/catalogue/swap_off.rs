@@ -27,7 +27,10 @@ pub const ENTRY: Entry = Entry {
     risk: Risk::Medium,
     source: "swapon(8), Linux Documentation/admin-guide/sysctl/vm.rst; docs.urbit.org cloud-hosting (2 GB \
              of RAM work with swap)",
-    apply: &["swapoff -a", "for good: take the swap lines out of /etc/fstab"],
+    apply: &[
+        "swapoff -a",
+        "for good: take the swap lines out of /etc/fstab",
+    ],
     undo: &["swapon -a"],
     assess,
 };
@@ -44,8 +47,14 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         let setting = Setting::new(Some("no swap".to_owned()), proposed);
         return setting.already_so("there is no swap");
     }
-    let used = memory.swap_total_bytes.saturating_sub(memory.swap_free_bytes);
-    let text = format!("{} of {} swap in use", bytes(used), bytes(memory.swap_total_bytes));
+    let used = memory
+        .swap_total_bytes
+        .saturating_sub(memory.swap_free_bytes);
+    let text = format!(
+        "{} of {} swap in use",
+        bytes(used),
+        bytes(memory.swap_total_bytes)
+    );
     let setting = Setting::new(Some(text.clone()), proposed);
     let Some(available) = memory.available_bytes else {
         return setting.cannot_tell("how much memory is free is not known");
@@ -59,7 +68,9 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         ));
     }
     if waited_ns == 0 {
-        return setting.no_evidence(format!("{text}, and the ship waited 0 ms for pages from it"));
+        return setting.no_evidence(format!(
+            "{text}, and the ship waited 0 ms for pages from it"
+        ));
     }
     setting.would_help(
         Gain::StalledTime {

@@ -25,7 +25,13 @@ pub const ENTRY: Entry = Entry {
     gain: "At most all of the time in which the ship's threads waited for pages from swap; at least \
            nothing, because what does not fit is swapped whatever the setting.",
     check: "vm.swappiness, swap in use, and waits for pages from swap",
-    answers: &[Kind::AlreadySo, Kind::WouldHelp, Kind::NoEvidence, Kind::WouldHarm, Kind::CannotTell],
+    answers: &[
+        Kind::AlreadySo,
+        Kind::WouldHelp,
+        Kind::NoEvidence,
+        Kind::WouldHarm,
+        Kind::CannotTell,
+    ],
     conflicts: &["swap-off"],
     restart: Restart::None,
     risk: Risk::Medium,

@@ -175,7 +175,11 @@ fn mappings_are_a_reason_from_half_of_the_limit_on() {
     );
     assert!(near.reason.contains("32,765") && near.reason.contains("65,530"));
     assert_eq!(near.apply[0].text(), "sysctl -w vm.max_map_count=262144");
-    assert!(near.undo[1].text().starts_with("sysctl -w vm.max_map_count=65530"));
+    assert!(
+        near.undo[1]
+            .text()
+            .starts_with("sysctl -w vm.max_map_count=65530")
+    );
     // The finding that it names is there from the same number on.
     let mut capture = file::read(&mut Cursor::new(HEALTHY)).unwrap();
     mappings(&mut capture, 32_765);
@@ -266,7 +270,11 @@ fn memory_of_a_group_is_raised_where_its_limit_was_hit() {
              echo {new} > '/sys/fs/cgroup/a b/ship/memory.max'"
         )
     );
-    assert!(found.undo[1].text().contains(&format!("= {new} ] && echo {old} >")));
+    assert!(
+        found.undo[1]
+            .text()
+            .contains(&format!("= {new} ] && echo {old} >"))
+    );
     assert_eq!(found.trial(Restart::None).unwrap().apply.len(), 2);
     let v1 = ask("ram", &leaves, |capture| limited(capture, false));
     assert_eq!(
@@ -310,7 +318,10 @@ fn rarer_snapshots_save_what_the_interval_says() {
     assert_eq!(texts(&found.undo), ["restart the ship with --snap-time 2"]);
     let default = at(None, &snapshot, 40);
     assert_eq!(default.answer, stalled(14.5, 29.0));
-    assert_eq!(texts(&default.undo), ["restart the ship without --snap-time"]);
+    assert_eq!(
+        texts(&default.undo),
+        ["restart the ship without --snap-time"]
+    );
     // It must not work against the other entries.
     assert_eq!(at(Some(120), &snapshot, 40_000).answer, Answer::WouldHarm);
     let short = [(Leaf::Snapshot, 30), (Leaf::SwapIn, 31)];

@@ -68,7 +68,10 @@ fn assess(situation: &Situation<'_>) -> Assessment {
             low_ns: 0,
             high_ns: compaction_ns,
         },
-        format!("{} in compaction", spent(compaction_ns, situation.attribution)),
+        format!(
+            "{} in compaction",
+            spent(compaction_ns, situation.attribution)
+        ),
         vec![
             set,
             Step::advice("for good: transparent_hugepage=madvise on the kernel's command line"),

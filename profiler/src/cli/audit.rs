@@ -81,7 +81,9 @@ fn facts(roots: &Roots, ship: Ship, rules: &Reading<Ruleset>) -> Facts {
         scheduler: scheduler_counters(roots).into(),
         up_ns: uptime_ns(roots).into(),
         throttled: throttling(roots, &nock).map(|levels| {
-            let most = levels.iter().max_by_key(|level| level.throttled_periods_total);
+            let most = levels
+                .iter()
+                .max_by_key(|level| level.throttled_periods_total);
             most.map_or((0, 0), |level| {
                 (level.throttled_periods_total, level.periods_total)
             })

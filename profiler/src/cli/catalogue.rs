@@ -4,8 +4,8 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{DONE, print};
-use crate::catalogue::{ENTRIES, Entry};
 use crate::catalogue::advice::{ADVICES, Advice};
+use crate::catalogue::{ENTRIES, Entry};
 use crate::render::catalogue::markdown;
 use crate::render::page::Page;
 

@@ -76,7 +76,9 @@ fn has_nf_tables(roots: &Roots) -> Option<bool> {
         return Some(true);
     }
     let release = super::kernel::release(roots).ok()?;
-    let list = Path::new("/lib/modules").join(release).join("modules.builtin");
+    let list = Path::new("/lib/modules")
+        .join(release)
+        .join("modules.builtin");
     match read_text(&roots.host_path(&list)) {
         Ok(text) => Some(text.lines().any(|line| line.ends_with("/nf_tables.ko"))),
         // A kernel without modules, as of some virtual machines: only its symbols tell.

@@ -82,7 +82,10 @@ mod tests {
             sent_bytes: 678,
         };
         assert_eq!(bytes, BTreeMap::from([("eth0".to_owned(), eth0)]));
-        assert_eq!(speeds(&roots), BTreeMap::from([("eth0".to_owned(), 1_000_000_000)]));
+        assert_eq!(
+            speeds(&roots),
+            BTreeMap::from([("eth0".to_owned(), 1_000_000_000)])
+        );
         put("proc/7/net/dev", "a\nb\nnonsense\n");
         assert!(interface_bytes(&Process::new(&roots, 7)).is_err());
     }

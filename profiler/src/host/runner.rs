@@ -70,7 +70,7 @@ impl Runner {
     /// In a sentence.
     pub fn words(&self) -> String {
         match self {
-            Self::Bare => "started by hand or by a script".to_owned(),
+            Self::Bare => "hand, or a script".to_owned(),
             Self::Unit { name, of_user, .. } => {
                 let of = if *of_user { "user unit" } else { "unit" };
                 format!("the systemd {of} {name}")
@@ -102,11 +102,7 @@ fn short(id: &str) -> &str {
 ///
 /// # Errors
 /// If its control groups cannot be read.
-pub fn runner(
-    roots: &Roots,
-    process: &Process,
-    ship: Option<&str>,
-) -> Result<Runner, ReadError> {
+pub fn runner(roots: &Roots, process: &Process, ship: Option<&str>) -> Result<Runner, ReadError> {
     let groups = process.cgroups()?;
     // The unified hierarchy and systemd's own first: limits of others may be anybody's groups.
     let mut paths: Vec<(bool, &str)> = groups
@@ -184,7 +180,10 @@ fn unit_file(roots: &Roots, name: &str) -> Option<PathBuf> {
 fn docker(roots: &Roots, id: String, ship: Option<&str>) -> Runner {
     let name = docker_name(roots, &id);
     // GroundSeg names the container as the ship.
-    let called = name.as_deref().or(ship).map(|ship| ship.trim_start_matches('~'));
+    let called = name
+        .as_deref()
+        .or(ship)
+        .map(|ship| ship.trim_start_matches('~'));
     if let Some(called) = called.filter(|called| !called.contains('/')) {
         let settings = Path::new(GROUNDSEG_PIERS).join(format!("{called}.json"));
         if roots.host_path(&settings).is_file() {
@@ -232,7 +231,10 @@ mod tests {
         for (text, bare) in [
             ("0::/\n", true),
             ("0::/user.slice/user-1000.slice/session-3.scope\n", true),
-            ("0::/user.slice/user-1000.slice/user@1000.service/tmux-spawn-1.scope\n", true),
+            (
+                "0::/user.slice/user-1000.slice/user@1000.service/tmux-spawn-1.scope\n",
+                true,
+            ),
             ("0::/system.slice/zod.service\n", false),
         ] {
             assert_eq!(of(text, &[]) == Runner::Bare, bare, "{text}");
@@ -241,12 +243,20 @@ mod tests {
             "0::/system.slice/system-urbit.slice/urbit@zod.service\n",
             &[("etc/systemd/system/urbit@.service", "")],
         );
-        let Runner::Unit { name, file, of_user } = unit else {
+        let Runner::Unit {
+            name,
+            file,
+            of_user,
+        } = unit
+        else {
             panic!("{unit:?}");
         };
         assert_eq!((name.as_str(), of_user), ("urbit@zod.service", false));
         assert_eq!(file, Some("/etc/systemd/system/urbit@.service".into()));
-        let own = of("0::/user.slice/user-1.slice/user@1.service/app.slice/zod.service\n", &[]);
+        let own = of(
+            "0::/user.slice/user-1.slice/user@1.service/app.slice/zod.service\n",
+            &[],
+        );
         assert!(matches!(own, Runner::Unit { of_user: true, .. }), "{own:?}");
     }
 
@@ -265,9 +275,15 @@ mod tests {
             let groundseg = of(text, &[config, settings]);
             assert_eq!(groundseg.words(), "GroundSeg, as zod");
         }
-        let podman = of(&format!("0::/machine.slice/libpod-{ID}.scope/container\n"), &[]);
+        let podman = of(
+            &format!("0::/machine.slice/libpod-{ID}.scope/container\n"),
+            &[],
+        );
         assert!(matches!(podman, Runner::Podman { .. }), "{podman:?}");
-        let other = of("0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-1.scope\n", &[]);
+        let other = of(
+            "0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-1.scope\n",
+            &[],
+        );
         assert!(matches!(other, Runner::Container { .. }), "{other:?}");
     }
 }

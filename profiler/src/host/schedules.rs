@@ -34,7 +34,15 @@ const MAX_SCRIPT_BYTES: u64 = 64 << 10;
 const MAX_COMMAND_CHARS: usize = 160;
 /// Words without which `pack` and `meld` may mean anything.
 const SHIP_WORDS: [&str; 9] = [
-    "urbit", "vere", "click", "hood", "helm", "dojo", "lens", "pier", "groundseg",
+    "urbit",
+    "vere",
+    "click",
+    "hood",
+    "helm",
+    "dojo",
+    "lens",
+    "pier",
+    "groundseg",
 ];
 
 /// What was found.
@@ -78,9 +86,11 @@ pub fn schedules(roots: &Roots) -> Schedules {
     for settings in all.files(roots, GROUNDSEG_PIERS, ".json") {
         all.look_at_groundseg(roots, &settings);
     }
-    all.found.sort_by(|a, b| (&a.file, &a.command).cmp(&(&b.file, &b.command)));
+    all.found
+        .sort_by(|a, b| (&a.file, &a.command).cmp(&(&b.file, &b.command)));
     // On most systems /lib is /usr/lib.
-    all.found.dedup_by(|a, b| a.file.file_name() == b.file.file_name() && a.command == b.command);
+    all.found
+        .dedup_by(|a, b| a.file.file_name() == b.file.file_name() && a.command == b.command);
     all
 }
 
@@ -138,7 +148,9 @@ impl Schedules {
         let Some(text) = self.read(roots, timer) else {
             return;
         };
-        let named = text.lines().find_map(|line| line.trim().strip_prefix("Unit="));
+        let named = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Unit="));
         let service = match named {
             Some(name) => PathBuf::from(name.trim()),
             None => timer.with_extension("service"),
@@ -211,7 +223,9 @@ impl Schedules {
 fn scripts(line: &str) -> Vec<PathBuf> {
     let words = line.split_whitespace();
     let bare = words.map(|word| word.trim_matches(['"', '\'', ';', '(', ')', '-', '+', '@', '!']));
-    bare.filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
+    bare.filter(|word| word.starts_with('/'))
+        .map(PathBuf::from)
+        .collect()
 }
 
 #[cfg(test)]
@@ -232,28 +246,52 @@ mod tests {
 
     #[test]
     fn schedules_are_found_where_hosts_keep_them() {
-        let script = ("usr/local/bin/weekly.sh", "#!/bin/sh\nurbit pack /home/u/zod\n");
+        let script = (
+            "usr/local/bin/weekly.sh",
+            "#!/bin/sh\nurbit pack /home/u/zod\n",
+        );
         let service = "[Service]\nExecStart=/usr/bin/click -k /p '=/ |meld'\n";
         type Files<'a> = &'a [(&'a str, &'a str)];
         let cases: &[(Files<'_>, &[(bool, bool)])] = &[
-            (&[("etc/crontab", "0 4 * * 0 u urbit pack /home/u/zod\n")], &[(true, false)]),
-            (&[("etc/crontab", "# 0 4 * * 0 u urbit pack /home/u/zod\n")], &[]),
+            (
+                &[("etc/crontab", "0 4 * * 0 u urbit pack /home/u/zod\n")],
+                &[(true, false)],
+            ),
+            (
+                &[("etc/crontab", "# 0 4 * * 0 u urbit pack /home/u/zod\n")],
+                &[],
+            ),
             (&[("etc/crontab", "0 4 * * 0 root tar --pack /home\n")], &[]),
-            (&[("etc/cron.d/x", "0 4 * * 0 u /usr/local/bin/weekly.sh\n"), script], &[(true, false)]),
             (
                 &[
-                    ("etc/systemd/system/zod.timer", "[Timer]\nOnCalendar=weekly\n"),
+                    ("etc/cron.d/x", "0 4 * * 0 u /usr/local/bin/weekly.sh\n"),
+                    script,
+                ],
+                &[(true, false)],
+            ),
+            (
+                &[
+                    (
+                        "etc/systemd/system/zod.timer",
+                        "[Timer]\nOnCalendar=weekly\n",
+                    ),
                     ("etc/systemd/system/zod.service", service),
                 ],
                 &[(true, true)],
             ),
             (&[("etc/systemd/system/zod.service", service)], &[]),
             (
-                &[("opt/nativeplanet/groundseg/settings/pier/zod.json", r#"{"meld_schedule":true}"#)],
+                &[(
+                    "opt/nativeplanet/groundseg/settings/pier/zod.json",
+                    r#"{"meld_schedule":true}"#,
+                )],
                 &[(true, true)],
             ),
             (
-                &[("opt/nativeplanet/groundseg/settings/pier/zod.json", r#"{"meld_schedule":false}"#)],
+                &[(
+                    "opt/nativeplanet/groundseg/settings/pier/zod.json",
+                    r#"{"meld_schedule":false}"#,
+                )],
                 &[],
             ),
             (&[], &[]),

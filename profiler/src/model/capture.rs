@@ -19,8 +19,8 @@ use crate::host::counters::KernelCounters;
 use crate::host::memory::{Mappings, RangeUse};
 use crate::host::neighbours::NeighbourFacts;
 use crate::host::{HostFacts, Reading};
-use crate::ship::{Setup, Ship};
 use crate::ship::loom::LoomAnswer;
+use crate::ship::{Setup, Ship};
 
 /// Everything that a report is made of.
 #[derive(Debug)]

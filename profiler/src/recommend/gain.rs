@@ -83,9 +83,7 @@ pub fn confidence(
             let weak = estimated || events.is_none_or(|events| events < MANY_EVENTS);
             Some(Confidence::of(low_ns, high_ns, weak))
         }
-        Answer::WouldHelp(Gain::Datagrams { low, high }) => {
-            Some(Confidence::of(low, high, false))
-        }
+        Answer::WouldHelp(Gain::Datagrams { low, high }) => Some(Confidence::of(low, high, false)),
         _ => None,
     }
 }

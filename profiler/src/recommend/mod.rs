@@ -25,9 +25,7 @@ use serde::Serialize;
 pub use gain::{Confidence, P95};
 
 use crate::attribute::{Cause, Removal, VerdictKind, ratio};
-use crate::catalogue::{
-    Answer, Assessment, ENTRIES, Entry, Gain, Restart, Risk, Situation, Trial,
-};
+use crate::catalogue::{Answer, Assessment, ENTRIES, Entry, Gain, Restart, Risk, Situation, Trial};
 use crate::report::{Finding, Severity};
 
 /// A fix and its answer.
@@ -75,11 +73,7 @@ pub struct Advised {
 }
 
 /// Asks every entry, and ranks: those that would help first, the others by name.
-pub fn recommend(
-    situation: &Situation<'_>,
-    verdict: VerdictKind,
-    findings: &[Finding],
-) -> Advised {
+pub fn recommend(situation: &Situation<'_>, verdict: VerdictKind, findings: &[Finding]) -> Advised {
     let mut asked: Vec<Asked> = ENTRIES
         .iter()
         .map(|entry| ask(entry, situation, verdict))
@@ -195,7 +189,10 @@ fn resolve(asked: &mut [Asked]) {
             continue;
         }
         let shared = |other: &&&'static Entry| {
-            other.shrinks.iter().any(|leaf| entry.shrinks.contains(leaf))
+            other
+                .shrinks
+                .iter()
+                .any(|leaf| entry.shrinks.contains(leaf))
         };
         fix.overlaps = better.iter().filter(shared).map(|other| other.id).collect();
         better.push(entry);

@@ -126,9 +126,17 @@ fn gains_of_the_same_time_are_not_added() {
     assert_eq!(affinity.overlaps, ["nice"]);
     let together = advised.together.unwrap();
     // Never more than the run queue holds, which the larger of both removes by itself.
-    let best = found.iter().filter_map(|fix| fix.p95).map(|p95| p95.low_ns).min();
+    let best = found
+        .iter()
+        .filter_map(|fix| fix.p95)
+        .map(|p95| p95.low_ns)
+        .min();
     assert!(together.low_ns <= best.unwrap());
-    let both: f64 = found.iter().filter_map(|fix| fix.gain_ratio).map(|(_, high)| high).sum();
+    let both: f64 = found
+        .iter()
+        .filter_map(|fix| fix.gain_ratio)
+        .map(|(_, high)| high)
+        .sum();
     assert!(both > 1.0, "their sum is no share: {both}");
 }
 
@@ -152,7 +160,11 @@ fn one_of_two_that_contradict_each_other_is_advised() {
 fn conflicts_are_of_fixes_that_there_are_and_no_report_advises_both() {
     for entry in ENTRIES {
         for other in entry.conflicts {
-            assert!(ENTRIES.iter().any(|one| one.id == *other), "{}: {other}", entry.id);
+            assert!(
+                ENTRIES.iter().any(|one| one.id == *other),
+                "{}: {other}",
+                entry.id
+            );
             assert_ne!(entry.id, *other);
         }
     }
@@ -168,7 +180,12 @@ fn conflicts_are_of_fixes_that_there_are_and_no_report_advises_both() {
         for (at, fix) in found.iter().enumerate() {
             let entry = |id| ENTRIES.iter().find(|entry| entry.id == id).unwrap();
             for other in &found[at + 1..] {
-                assert!(!contradict(entry(fix.id), entry(other.id)), "{} {}", fix.id, other.id);
+                assert!(
+                    !contradict(entry(fix.id), entry(other.id)),
+                    "{} {}",
+                    fix.id,
+                    other.id
+                );
             }
         }
     }

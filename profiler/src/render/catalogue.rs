@@ -58,7 +58,12 @@ fn section(entry: &Entry) -> String {
         true => "nothing that takes time".to_owned(),
         false => list.join(", "),
     };
-    let mut text = format!("\n## {}\n\n**{}.** {}\n\n", entry.id, capital(entry.title), entry.why);
+    let mut text = format!(
+        "\n## {}\n\n**{}.** {}\n\n",
+        entry.id,
+        capital(entry.title),
+        entry.why
+    );
     let mut line = |name: &str, value: &str| text.push_str(&format!("- **{name}**: {value}\n"));
     line("Shrinks", &or_none(leaves));
     line("Looks at", entry.check);
@@ -85,6 +90,8 @@ fn cell(text: &str) -> String {
 
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
-    let first = letters.next().map(|letter| letter.to_uppercase().to_string());
+    let first = letters
+        .next()
+        .map(|letter| letter.to_uppercase().to_string());
     first.unwrap_or_default() + letters.as_str()
 }

@@ -28,12 +28,13 @@ struct Detail {
 }
 
 /// From the most to the least that is said on a screen.
-const DETAILS: [Detail; 5] = [
+const DETAILS: [Detail; 6] = [
     Detail::screen(usize::MAX, usize::MAX, usize::MAX, 4, true),
     Detail::screen(usize::MAX, usize::MAX, 1, 4, true),
     Detail::screen(5, 2, 1, 2, true),
     Detail::screen(3, 1, 1, 1, true),
     Detail::screen(3, 1, 1, 1, false),
+    Detail::screen(3, 1, 1, 0, false),
 ];
 
 impl Detail {
@@ -192,7 +193,13 @@ fn others(page: &mut Page, report: &Report, other: &[&Fix], detail: Detail) {
     let mut reasons = 0;
     // What would do harm comes first, then what is not known.
     let mut other = other.to_vec();
-    other.sort_by_key(|fix| (urgency(fix), Some(fix.cause) != report.verdict.cause, fix.id));
+    other.sort_by_key(|fix| {
+        (
+            urgency(fix),
+            Some(fix.cause) != report.verdict.cause,
+            fix.id,
+        )
+    });
     for fix in other {
         let kind = fix.assessment.answer.kind();
         let word = match kind {
@@ -216,7 +223,11 @@ fn others(page: &mut Page, report: &Report, other: &[&Fix], detail: Detail) {
                 None => fix.assessment.reason.clone(),
             };
             let start = format!("  {word:<12} ");
-            page.hanging(&start, start.chars().count(), &format!("{}: {reason}", fix.id));
+            page.hanging(
+                &start,
+                start.chars().count(),
+                &format!("{}: {reason}", fix.id),
+            );
             continue;
         }
         match by_name.last_mut() {

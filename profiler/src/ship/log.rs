@@ -44,7 +44,9 @@ pub fn log_use(pier: &Path) -> Result<LogUse, ReadError> {
         let bytes = tree_bytes(&path).unwrap_or(0);
         found.log_bytes += bytes;
         // `0i` and a number: how Hoon writes a whole one.
-        let first_event = name.to_str().and_then(|name| name.strip_prefix("0i")?.parse().ok());
+        let first_event = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("0i")?.parse().ok());
         if let Some(first_event) = first_event {
             found.epochs.push(Epoch { first_event, bytes });
         }

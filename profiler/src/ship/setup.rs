@@ -45,7 +45,7 @@ pub struct FileUse {
 impl Setup {
     /// Of captures that do not hold it.
     pub fn not_kept() -> Reading<Self> {
-        Reading::unknown("this capture does not hold it")
+        Reading::unknown("this capture does not hold how the ship is set up")
     }
 }
 
@@ -107,7 +107,9 @@ fn chosen_port(arguments: &[String]) -> Option<u16> {
     while let Some(argument) = arguments.next() {
         let value = match argument.as_str() {
             "-p" | "--port" => arguments.next().map(String::as_str),
-            other => other.strip_prefix("--port=").or_else(|| other.strip_prefix("-p")),
+            other => other
+                .strip_prefix("--port=")
+                .or_else(|| other.strip_prefix("-p")),
         };
         if let Some(port) = value.and_then(|value| value.parse().ok()) {
             return Some(port);

@@ -40,7 +40,10 @@ const FILES: &[(&str, &str)] = &[
         "cpu  1000 0 1000 390000 100 0 0 0 0 0\ncpu0 1000 0 1000 390000 100 0 0 0 0 0\n\
          intr 1\nctxt 1\nbtime 1\nprocesses 1\nprocs_running 1\nprocs_blocked 0\nsoftirq 1\n",
     ),
-    ("proc/diskstats", "   8       0 sda 9 0 9 9 9 0 9 9 0 9 9 0 0 0 0 9 9\n"),
+    (
+        "proc/diskstats",
+        "   8       0 sda 9 0 9 9 9 0 9 9 0 9 9 0 0 0 0 9 9\n",
+    ),
     ("proc/sys/kernel/osrelease", "6.1.0-18-amd64\n"),
     ("proc/sys/kernel/sched_autogroup_enabled", "0\n"),
     ("proc/sys/net/core/rmem_max", "212992\n"),
@@ -54,13 +57,22 @@ const FILES: &[(&str, &str)] = &[
     ("proc/sys/vm/overcommit_memory", "0\n"),
     ("proc/sys/vm/swappiness", "60\n"),
     ("sys/devices/system/cpu/online", "0-3\n"),
-    ("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n"),
+    (
+        "sys/kernel/mm/transparent_hugepage/enabled",
+        "always [madvise] never\n",
+    ),
     ("sys/devices/pci0/ata1/block/sda/dev", "8:0\n"),
     ("sys/devices/pci0/ata1/block/sda/queue/rotational", "0\n"),
-    ("sys/devices/pci0/ata1/block/sda/queue/scheduler", "[none] mq-deadline\n"),
+    (
+        "sys/devices/pci0/ata1/block/sda/queue/scheduler",
+        "[none] mq-deadline\n",
+    ),
     ("sys/fs/cgroup/cgroup.controllers", "cpu io memory\n"),
     ("sys/fs/cgroup/ships/cpu.max", "max 100000\n"),
-    ("sys/fs/cgroup/ships/cpu.stat", "nr_periods 10\nnr_throttled 4\nthrottled_usec 9\n"),
+    (
+        "sys/fs/cgroup/ships/cpu.stat",
+        "nr_periods 10\nnr_throttled 4\nthrottled_usec 9\n",
+    ),
     ("sys/fs/cgroup/ships/cpu.weight", "100\n"),
     ("sys/fs/cgroup/ships/io.max", ""),
     ("sys/fs/cgroup/ships/memory.max", "max\n"),
@@ -106,7 +118,10 @@ pub fn host(edits: &[Edit]) -> (Tree, Roots) {
     for process in ["self".to_owned(), KING.to_string(), MARS.to_string()] {
         tree.put(&format!("proc/{process}/mountinfo"), MOUNTS);
         tree.put(&format!("proc/{process}/limits"), LIMITS);
-        tree.put(&format!("proc/{process}/schedstat"), "990000000 1000000 7\n");
+        tree.put(
+            &format!("proc/{process}/schedstat"),
+            "990000000 1000000 7\n",
+        );
         tree.put(&format!("proc/{process}/smaps"), "");
     }
     tree.put(&format!("proc/{KING}/net/udp"), UDP);

@@ -225,13 +225,18 @@ fn carried(bytes_a_second: u64) -> impl FnOnce(&mut Capture) {
 /// A span of upkeep of a second.
 fn stopped(kind: SpanKind) -> impl FnOnce(&mut Summaries) {
     move |summaries| {
-        summaries.events.as_mut().unwrap().mars_spans.push(MarsSpan {
-            kind,
-            start_ktime_ns: 0,
-            end_ktime_ns: NS_PER_S,
-            is_open: false,
-            events: None,
-        });
+        summaries
+            .events
+            .as_mut()
+            .unwrap()
+            .mars_spans
+            .push(MarsSpan {
+                kind,
+                start_ktime_ns: 0,
+                end_ktime_ns: NS_PER_S,
+                is_open: false,
+                events: None,
+            });
     }
 }
 
@@ -243,7 +248,10 @@ fn closed() -> Reading<Ruleset> {
 }
 
 const SWAP: Edit = Replace("proc/meminfo", "SwapTotal: 0", "SwapTotal: 1000000");
-const CRON: Edit = Put("etc/crontab", "0 4 * * 0 u urbit pack /piers/zod && urbit meld /piers/zod\n");
+const CRON: Edit = Put(
+    "etc/crontab",
+    "0 4 * * 0 u urbit pack /piers/zod && urbit meld /piers/zod\n",
+);
 const NO_GROUPS: Edit = Remove("sys/fs/cgroup/cgroup.controllers");
 const EPOCHS: [Edit; 2] = [
     Put("piers/zod/.urb/log/0i1000/data.mdb", "x"),
@@ -257,7 +265,11 @@ const STATUS: [&str; 2] = ["proc/2385/status", "proc/2386/status"];
 
 fn one_cpu(row: Row) -> Row {
     STATUS.into_iter().fold(row, |row, path| {
-        row.edit(Replace(path, "Cpus_allowed_list:\t0-7", "Cpus_allowed_list:\t0"))
+        row.edit(Replace(
+            path,
+            "Cpus_allowed_list:\t0-7",
+            "Cpus_allowed_list:\t0",
+        ))
     })
 }
 
@@ -294,13 +306,17 @@ fn disk_rows() -> Vec<Row> {
         three_epochs(row("chop", WouldHarm)).space(100, 0),
         row("chop", CannotTell).edit(Remove("piers/zod/.urb/log")),
         row("dirty-ratio", AlreadySo).edit(Put("proc/sys/vm/dirty_background_ratio", "1\n")),
-        row("dirty-ratio", WouldHelp).leaf(Leaf::Snapshot, 5).capture(held_back),
+        row("dirty-ratio", WouldHelp)
+            .leaf(Leaf::Snapshot, 5)
+            .capture(held_back),
         row("dirty-ratio", NoEvidence).capture(|capture| {
             capture.symbols.errors.remove(&0);
         }),
         row("dirty-ratio", CannotTell).edit(Remove("proc/sys/vm/dirty_background_ratio")),
         row("dirty-ratio", CannotTell).edit(Put("proc/sys/vm/dirty_background_bytes", "9\n")),
-        row("disk-class", WouldHelp).leaf(Leaf::LogCommit, 10).sums(slow),
+        row("disk-class", WouldHelp)
+            .leaf(Leaf::LogCommit, 10)
+            .sums(slow),
         row("disk-class", NoEvidence),
         row("disk-class", CannotTell).edit(limited()),
         row("disk-space", AlreadySo).space(10, 90_000_000),
@@ -309,17 +325,26 @@ fn disk_rows() -> Vec<Row> {
             capture.meta.host.storage.space = Reading::unknown("no");
         }),
         row("io-limit", AlreadySo),
-        row("io-limit", WouldHelp).edit(limited()).leaf(Leaf::LogCommit, 9),
-        row("io-limit", NoEvidence).edit(limited()).leaf(Leaf::LogCommit, 0),
+        row("io-limit", WouldHelp)
+            .edit(limited())
+            .leaf(Leaf::LogCommit, 9),
+        row("io-limit", NoEvidence)
+            .edit(limited())
+            .leaf(Leaf::LogCommit, 0),
         row("io-limit", CannotTell).edit(NO_GROUPS),
         row("io-scheduler", AlreadySo),
-        row("io-scheduler", WouldHelp).edit(BFQ).leaf(Leaf::LogCommit, 9).sums(queued),
+        row("io-scheduler", WouldHelp)
+            .edit(BFQ)
+            .leaf(Leaf::LogCommit, 9)
+            .sums(queued),
         row("io-scheduler", NoEvidence).edit(BFQ).sums(unqueued),
         row("io-scheduler", CannotTell).edit(Remove("sys/devices/pci0/ata1/block/sda/dev")),
         row("noatime", AlreadySo).edit(Replace("proc/2386/mountinfo", "relatime", "noatime")),
         row("noatime", NoEvidence),
         strict(row("noatime", NoEvidence)),
-        strict(row("noatime", WouldHelp)).leaf(Leaf::LogCommit, 9).sums(journal),
+        strict(row("noatime", WouldHelp))
+            .leaf(Leaf::LogCommit, 9)
+            .sums(journal),
         row("noatime", CannotTell).edit(Remove("proc/2386/mountinfo")),
         row("snap-time", AlreadySo).edit(Replace("proc/2386/cmdline", "\0120\0", "\03600\0")),
         row("snap-time", WouldHelp).leaf(Leaf::Snapshot, 9),
@@ -327,10 +352,12 @@ fn disk_rows() -> Vec<Row> {
         row("snap-time", WouldHarm)
             .leaf(Leaf::Snapshot, 9)
             .capture(|capture| mappings(capture, 40_000)),
-        row("snap-time", CannotTell).leaf(Leaf::Snapshot, 9).capture(|capture| {
-            capture.meta.ship.generation = Generation::Serf;
-            capture.meta.ship.config.as_mut().unwrap().snap_time_s = None;
-        }),
+        row("snap-time", CannotTell)
+            .leaf(Leaf::Snapshot, 9)
+            .capture(|capture| {
+                capture.meta.ship.generation = Generation::Serf;
+                capture.meta.ship.config.as_mut().unwrap().snap_time_s = None;
+            }),
     ]
 }
 
@@ -345,7 +372,9 @@ fn cpu_rows() -> Vec<Row> {
         one_cpu(row("affinity", NoEvidence)).leaf(Leaf::RunQueue, 0),
         row("affinity", CannotTell).edit(Remove("sys/devices/system/cpu/online")),
         row("cpu-quota", AlreadySo),
-        row("cpu-quota", WouldHelp).edit(quota()).leaf(Leaf::Throttled, 9),
+        row("cpu-quota", WouldHelp)
+            .edit(quota())
+            .leaf(Leaf::Throttled, 9),
         row("cpu-quota", NoEvidence).edit(quota()),
         row("cpu-quota", CannotTell).edit(NO_GROUPS),
         row("faster-cpu", WouldHelp).leaf(Leaf::Computing, 10),
@@ -356,7 +385,9 @@ fn cpu_rows() -> Vec<Row> {
         row("fewer-ships", CannotTell).capture(|capture| {
             capture.meta.neighbours = NeighbourFacts::not_kept();
         }),
-        row("nice", AlreadySo).edit(not_nice("proc/2385/stat")).edit(not_nice("proc/2386/stat")),
+        row("nice", AlreadySo)
+            .edit(not_nice("proc/2385/stat"))
+            .edit(not_nice("proc/2386/stat")),
         waited(row("nice", WouldHelp)).capture(of_others(4)),
         row("nice", NoEvidence).leaf(Leaf::RunQueue, 0),
         waited(row("nice", CannotTell)).capture(|capture| {
@@ -367,21 +398,38 @@ fn cpu_rows() -> Vec<Row> {
         row("steal", CannotTell).capture(|capture| {
             capture.meta.counters_end.scheduler = Reading::unknown("no");
         }),
-        row("suspend-apps", WouldHelp).leaf(Leaf::Computing, 10).sums(hoon("/app/groups")),
-        row("suspend-apps", NoEvidence).leaf(Leaf::Computing, 10).sums(hoon("/app/dojo")),
+        row("suspend-apps", WouldHelp)
+            .leaf(Leaf::Computing, 10)
+            .sums(hoon("/app/groups")),
+        row("suspend-apps", NoEvidence)
+            .leaf(Leaf::Computing, 10)
+            .sums(hoon("/app/dojo")),
         row("suspend-apps", CannotTell).sums(|summaries| summaries.hoon = None),
     ]
 }
 
 fn memory_rows() -> Vec<Row> {
     let swapped = |row: Row| row.leaf(Leaf::SwapIn, 5);
-    let short = || Replace("proc/meminfo", "MemAvailable: 14000000", "MemAvailable: 1000");
-    let always = || Put("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n");
+    let short = || {
+        Replace(
+            "proc/meminfo",
+            "MemAvailable: 14000000",
+            "MemAvailable: 1000",
+        )
+    };
+    let always = || {
+        Put(
+            "sys/kernel/mm/transparent_hugepage/enabled",
+            "[always] madvise never\n",
+        )
+    };
     let old = |capture: &mut Capture| capture.meta.ship.version = Some("3.2".to_owned());
     let small = || Replace("proc/meminfo", "MemTotal: 16000000", "MemTotal: 2000000");
     let count = |count| move |capture: &mut Capture| mappings(capture, count);
     let mut rows = vec![
-        row("loom-size", AlreadySo).gap(100).edit(Replace("proc/2386/cmdline", "\031\0", "\034\0")),
+        row("loom-size", AlreadySo)
+            .gap(100)
+            .edit(Replace("proc/2386/cmdline", "\031\0", "\034\0")),
         row("loom-size", WouldHelp).gap(100),
         row("loom-size", NoEvidence).gap(1500),
         row("loom-size", WouldHarm).gap(100).edit(small()),
@@ -392,7 +440,11 @@ fn memory_rows() -> Vec<Row> {
         row("max-map-count", CannotTell).edit(Remove("proc/sys/vm/max_map_count")),
         row("meld", WouldHelp).gap(100).space(10, 90_000),
         row("meld", NoEvidence).gap(1500),
-        row("meld", WouldHarm).gap(100).space(10, 90_000).edit(short()).capture(old),
+        row("meld", WouldHarm)
+            .gap(100)
+            .space(10, 90_000)
+            .edit(short())
+            .capture(old),
         row("meld", CannotTell).no_loom(),
         row("pack", WouldHelp).gap(100).space(10, 90_000),
         row("pack", NoEvidence).gap(1500),
@@ -406,17 +458,28 @@ fn memory_rows() -> Vec<Row> {
         row("swap-off", NoEvidence).edit(SWAP),
         swapped(row("swap-off", WouldHarm)).edit(SWAP).edit(short()),
         row("swap-off", CannotTell).edit(Remove("proc/meminfo")),
-        row("swappiness", AlreadySo).edit(SWAP).edit(Put("proc/sys/vm/swappiness", "10\n")),
+        row("swappiness", AlreadySo)
+            .edit(SWAP)
+            .edit(Put("proc/sys/vm/swappiness", "10\n")),
         swapped(row("swappiness", WouldHelp)).edit(SWAP),
         row("swappiness", NoEvidence).edit(SWAP),
-        swapped(row("swappiness", WouldHarm)).edit(SWAP).leaf(Leaf::PageInAfterEviction, 9),
-        row("swappiness", CannotTell).edit(SWAP).edit(Remove("proc/sys/vm/swappiness")),
+        swapped(row("swappiness", WouldHarm))
+            .edit(SWAP)
+            .leaf(Leaf::PageInAfterEviction, 9),
+        row("swappiness", CannotTell)
+            .edit(SWAP)
+            .edit(Remove("proc/sys/vm/swappiness")),
         row("thp", AlreadySo),
-        row("thp", WouldHelp).edit(always()).leaf(Leaf::Compaction, 5),
+        row("thp", WouldHelp)
+            .edit(always())
+            .leaf(Leaf::Compaction, 5),
         row("thp", NoEvidence).edit(always()),
         row("thp", CannotTell).edit(Remove("sys/kernel/mm/transparent_hugepage/enabled")),
     ];
-    for (id, kind) in [("pack-schedule", SpanKind::Pack), ("meld-schedule", SpanKind::Meld)] {
+    for (id, kind) in [
+        ("pack-schedule", SpanKind::Pack),
+        ("meld-schedule", SpanKind::Meld),
+    ] {
         rows.extend([
             row(id, AlreadySo).gap(1500).edit(CRON),
             row(id, WouldHelp).gap(100),
@@ -429,7 +492,13 @@ fn memory_rows() -> Vec<Row> {
 }
 
 fn ames_rows() -> Vec<Row> {
-    let full = || Replace("proc/2386/limits", "Max open files            1048576", "Max open files            1");
+    let full = || {
+        Replace(
+            "proc/2386/limits",
+            "Max open files            1048576",
+            "Max open files            1",
+        )
+    };
     let speed = || Put("sys/class/net/eth0/speed", "100\n");
     let lost = |capture: &mut Capture| {
         for (_, totals) in &mut capture.totals.udp {
@@ -441,8 +510,13 @@ fn ames_rows() -> Vec<Row> {
         row("ames-port", AlreadySo),
         row("ames-port", WouldHelp).rules(closed()),
         row("ames-port", CannotTell).rules(Reading::unknown("run as root")),
-        row("bandwidth", WouldHelp).edit(speed()).capture(carried(12_000_000)).leaf(Leaf::SendPath, 5),
-        row("bandwidth", NoEvidence).edit(speed()).capture(carried(1000)),
+        row("bandwidth", WouldHelp)
+            .edit(speed())
+            .capture(carried(12_000_000))
+            .leaf(Leaf::SendPath, 5),
+        row("bandwidth", NoEvidence)
+            .edit(speed())
+            .capture(carried(1000)),
         row("bandwidth", CannotTell).capture(carried(1000)),
         row("bbr", NoEvidence),
         row("file-limits", AlreadySo),
@@ -473,12 +547,21 @@ fn every_entry_gives_each_of_its_answers() {
         let (id, expected) = (row.id, row.expected);
         let found = row.ask();
         assert_eq!(found.answer.kind(), expected, "row {at}, {id}: {found:?}");
-        assert!(!found.reason.is_empty() && !found.proposed.is_empty(), "{id}");
+        assert!(
+            !found.reason.is_empty() && !found.proposed.is_empty(),
+            "{id}"
+        );
         if expected == WouldHelp {
             assert!(!found.apply.is_empty(), "{id}: {found:?}");
-            assert!(found.current.is_some() || entry(id).shrinks.is_empty(), "{id}");
+            assert!(
+                found.current.is_some() || entry(id).shrinks.is_empty(),
+                "{id}"
+            );
         } else {
-            assert!(found.apply.is_empty() && found.undo.is_empty(), "{id}: {found:?}");
+            assert!(
+                found.apply.is_empty() && found.undo.is_empty(),
+                "{id}: {found:?}"
+            );
         }
         given.entry(id).or_default().insert(expected);
     }
@@ -498,12 +581,17 @@ fn commands_fit_how_the_ship_is_run() {
     };
     let of = |id, leaf, edits: Vec<Edit>| {
         let row = edits.into_iter().fold(row(id, WouldHelp), Row::edit);
-        let row = row.leaf(leaf, 9).capture(|capture| with_ships(capture, &["~nec"], 4));
+        let row = row
+            .leaf(leaf, 9)
+            .capture(|capture| with_ships(capture, &["~nec"], 4));
         texts(&row.ask().apply).join("\n")
     };
     let unit = || group("/system.slice/urbit@z d.service");
     let nice = of("nice", Leaf::RunQueue, unit());
-    assert!(nice.contains("for t in /proc/2385/task/* /proc/2386/task/*; do renice -n -10"), "{nice}");
+    assert!(
+        nice.contains("for t in /proc/2385/task/* /proc/2386/task/*; do renice -n -10"),
+        "{nice}"
+    );
     assert!(
         nice.ends_with(
             "mkdir -p '/etc/systemd/system/urbit@z d.service.d' && printf '[Service]\\nNice=-10\\n' > \
@@ -515,13 +603,22 @@ fn commands_fit_how_the_ship_is_run() {
     assert!(snap.contains("in ExecStart= with --snap-time 60"), "{snap}");
     let docker = || group(&format!("/system.slice/docker-{ID}.scope"));
     let snap = of("snap-time", Leaf::Snapshot, docker());
-    assert!(snap.contains("make the container 4f1c9dd7c2c1 again, with --snap-time 60"), "{snap}");
+    assert!(
+        snap.contains("make the container 4f1c9dd7c2c1 again, with --snap-time 60"),
+        "{snap}"
+    );
     let mut groundseg = docker();
-    groundseg.push(Put("opt/nativeplanet/groundseg/settings/pier/zod.json", "{}"));
+    groundseg.push(Put(
+        "opt/nativeplanet/groundseg/settings/pier/zod.json",
+        "{}",
+    ));
     let snap = of("snap-time", Leaf::Snapshot, groundseg);
     assert!(snap.contains("in GroundSeg, the settings of zod"), "{snap}");
     let bare = of("nice", Leaf::RunQueue, Vec::new());
-    assert!(bare.ends_with("for good: start the ship by nice -n -10 …"), "{bare}");
+    assert!(
+        bare.ends_with("for good: start the ship by nice -n -10 …"),
+        "{bare}"
+    );
 }
 
 #[test]

@@ -84,13 +84,21 @@ fn storage_rows() -> Vec<Row> {
             facts.host.storage.backing = Backing::Network;
         }),
         Row("iowait", Passed, vec![], same),
-        Row("iowait", Failed, vec![Replace("proc/stat", "390000 100", "390000 90000")], same),
+        Row(
+            "iowait",
+            Failed,
+            vec![Replace("proc/stat", "390000 100", "390000 90000")],
+            same,
+        ),
         Row("iowait", CannotTell, vec![Remove("proc/stat")], same),
         Row("io-scheduler", Passed, vec![], same),
         Row(
             "io-scheduler",
             Failed,
-            vec![Put("sys/devices/pci0/ata1/block/sda/queue/scheduler", "[bfq] none\n")],
+            vec![Put(
+                "sys/devices/pci0/ata1/block/sda/queue/scheduler",
+                "[bfq] none\n",
+            )],
             same,
         ),
         Row("io-scheduler", NotApplicable, vec![], |facts| {
@@ -109,7 +117,12 @@ fn storage_rows() -> Vec<Row> {
             vec![Replace("proc/2386/mountinfo", "rw,relatime", "rw")],
             same,
         ),
-        Row("mount-options", CannotTell, vec![Remove("proc/2386/mountinfo")], same),
+        Row(
+            "mount-options",
+            CannotTell,
+            vec![Remove("proc/2386/mountinfo")],
+            same,
+        ),
         Row("disk-space", Passed, vec![], same),
         Row("disk-space", Failed, vec![], |facts| {
             facts.host.storage.space = Reading::Known(room(90));
@@ -118,8 +131,12 @@ fn storage_rows() -> Vec<Row> {
             facts.host.storage.space = Reading::unknown("no");
         }),
         Row("pier-size", Passed, vec![], same),
-        Row("pier-size", Failed, vec![], |facts| facts.pier_bytes = Reading::Known(60 << 30)),
-        Row("pier-size", CannotTell, vec![], |facts| facts.pier_bytes = Reading::unknown("no")),
+        Row("pier-size", Failed, vec![], |facts| {
+            facts.pier_bytes = Reading::Known(60 << 30)
+        }),
+        Row("pier-size", CannotTell, vec![], |facts| {
+            facts.pier_bytes = Reading::unknown("no")
+        }),
         Row("epochs", Passed, vec![], same),
         Row(
             "epochs",
@@ -130,8 +147,18 @@ fn storage_rows() -> Vec<Row> {
             ],
             |facts| facts.host.storage.space = Reading::Known(room(90)),
         ),
-        Row("epochs", NotApplicable, vec![Remove("piers/zod/.urb/log/0i0")], same),
-        Row("epochs", CannotTell, vec![Remove("piers/zod/.urb/log")], same),
+        Row(
+            "epochs",
+            NotApplicable,
+            vec![Remove("piers/zod/.urb/log/0i0")],
+            same,
+        ),
+        Row(
+            "epochs",
+            CannotTell,
+            vec![Remove("piers/zod/.urb/log")],
+            same,
+        ),
     ]
 }
 
@@ -140,8 +167,18 @@ fn cpu_rows() -> Vec<Row> {
     let quota = || Put("sys/fs/cgroup/ships/cpu.max", "20000 100000\n");
     vec![
         Row("nice", Passed, vec![], same),
-        Row("nice", Failed, vec![Put("proc/2386/schedstat", "900 100 7\n")], same),
-        Row("nice", CannotTell, vec![Remove("proc/2386/schedstat")], same),
+        Row(
+            "nice",
+            Failed,
+            vec![Put("proc/2386/schedstat", "900 100 7\n")],
+            same,
+        ),
+        Row(
+            "nice",
+            CannotTell,
+            vec![Remove("proc/2386/schedstat")],
+            same,
+        ),
         Row("affinity", Passed, vec![], same),
         Row("affinity", Failed, vec![one("proc/2386/status")], same),
         Row(
@@ -168,7 +205,11 @@ fn cpu_rows() -> Vec<Row> {
         Row(
             "steal",
             Failed,
-            vec![Replace("proc/stat", "390000 100 0 0 0", "390000 100 0 0 9000")],
+            vec![Replace(
+                "proc/stat",
+                "390000 100 0 0 0",
+                "390000 100 0 0 9000",
+            )],
             same,
         ),
         Row("steal", CannotTell, vec![Remove("proc/uptime")], same),
@@ -176,7 +217,13 @@ fn cpu_rows() -> Vec<Row> {
 }
 
 fn memory_rows() -> Vec<Row> {
-    let swapped = || Replace("proc/2386/status", "VmSwap:\t      0 kB", "VmSwap:\t  90 kB");
+    let swapped = || {
+        Replace(
+            "proc/2386/status",
+            "VmSwap:\t      0 kB",
+            "VmSwap:\t  90 kB",
+        )
+    };
     let limit = |used| {
         vec![
             Put("sys/fs/cgroup/ships/memory.max", "1000000\n"),
@@ -195,7 +242,11 @@ fn memory_rows() -> Vec<Row> {
         Row(
             "ram",
             Failed,
-            vec![Replace("proc/meminfo", "MemAvailable: 14000000", "MemAvailable: 1000")],
+            vec![Replace(
+                "proc/meminfo",
+                "MemAvailable: 14000000",
+                "MemAvailable: 1000",
+            )],
             same,
         ),
         Row("ram", CannotTell, vec![Remove("proc/meminfo")], same),
@@ -213,7 +264,10 @@ fn memory_rows() -> Vec<Row> {
         Row(
             "swap",
             Passed,
-            vec![SWAP, Replace("proc/meminfo", "SwapFree: 0", "SwapFree: 900000")],
+            vec![
+                SWAP,
+                Replace("proc/meminfo", "SwapFree: 0", "SwapFree: 900000"),
+            ],
             same,
         ),
         Row("swap", CannotTell, vec![Remove("proc/meminfo")], same),
@@ -229,7 +283,12 @@ fn memory_rows() -> Vec<Row> {
         Row("thp", Passed, vec![], same),
         Row("thp", Passed, vec![ALWAYS], same),
         Row("thp", Failed, vec![ALWAYS, HUGE], same),
-        Row("thp", CannotTell, vec![ALWAYS, Remove("proc/2386/smaps")], same),
+        Row(
+            "thp",
+            CannotTell,
+            vec![ALWAYS, Remove("proc/2386/smaps")],
+            same,
+        ),
         Row("loom-size", Passed, vec![], same),
         Row("loom-size", Failed, vec![], |facts| facts.loom = home(100)),
         Row("loom-size", CannotTell, vec![], |facts| {
@@ -246,7 +305,12 @@ fn memory_rows() -> Vec<Row> {
             vec![large(), Put("proc/sys/vm/overcommit_memory", "1\n")],
             same,
         ),
-        Row("loom-mapped", CannotTell, vec![Remove("proc/meminfo")], same),
+        Row(
+            "loom-mapped",
+            CannotTell,
+            vec![Remove("proc/meminfo")],
+            same,
+        ),
         Row("max-map-count", Passed, vec![], same),
         Row("max-map-count", Failed, vec![], many),
         Row(
@@ -275,7 +339,13 @@ fn network_rows() -> Vec<Row> {
             send_buffer_bytes: bytes,
         }]);
     }
-    let limits = |open| Replace("proc/2385/limits", "Max open files            1048576", open);
+    let limits = |open| {
+        Replace(
+            "proc/2385/limits",
+            "Max open files            1048576",
+            open,
+        )
+    };
     vec![
         Row("ames-port", Passed, vec![], same),
         Row("ames-port", Failed, vec![], closed),
@@ -310,7 +380,12 @@ fn network_rows() -> Vec<Row> {
             vec![limits("Max open files            1")],
             same,
         ),
-        Row("file-limits", CannotTell, vec![Remove("proc/2385/limits")], same),
+        Row(
+            "file-limits",
+            CannotTell,
+            vec![Remove("proc/2385/limits")],
+            same,
+        ),
     ]
 }
 
@@ -324,7 +399,12 @@ fn upkeep_rows() -> Vec<Row> {
         }),
         Row("apps", NotApplicable, vec![], same),
         Row("dirty-ratio", NotApplicable, vec![], same),
-        Row("dirty-ratio", CannotTell, vec![Remove("proc/sys/vm/dirty_ratio")], same),
+        Row(
+            "dirty-ratio",
+            CannotTell,
+            vec![Remove("proc/sys/vm/dirty_ratio")],
+            same,
+        ),
         Row("other-ships", Passed, vec![], same),
         Row("other-ships", Failed, vec![], |facts| {
             let ship = OtherShip {
@@ -333,10 +413,19 @@ fn upkeep_rows() -> Vec<Row> {
             };
             facts.others = Reading::Known(vec![ship; 9]);
         }),
-        Row("other-ships", CannotTell, vec![], |facts| facts.others = Reading::unknown("no")),
+        Row("other-ships", CannotTell, vec![], |facts| {
+            facts.others = Reading::unknown("no")
+        }),
         Row("baseline", Failed, vec![], same),
-        Row("baseline", Passed, vec![Put("var/lib/profile/baselines/zod/capture", "x")], same),
-        Row("baseline", CannotTell, vec![], |facts| facts.baselines = Reading::unknown("no")),
+        Row(
+            "baseline",
+            Passed,
+            vec![Put("var/lib/profile/baselines/zod/capture", "x")],
+            same,
+        ),
+        Row("baseline", CannotTell, vec![], |facts| {
+            facts.baselines = Reading::unknown("no")
+        }),
     ];
     for id in ["pack-schedule", "meld-schedule"] {
         rows.extend([
@@ -382,11 +471,18 @@ fn every_check_has_each_of_its_outcomes() {
 fn the_checklist_fits_its_columns_and_names_fixes_that_there_are() {
     let audit = audited(&[SWAP, CRON], |facts| facts.loom = home(100));
     let text = render::audit::text(&audit);
-    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-    assert!(text.contains("run by started by hand or by a script"), "{text}");
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+    assert!(text.contains("run by hand, or a script"), "{text}");
     assert!(text.contains("FAILED   loom large enough"), "{text}");
     for check in &audit.checks {
-        let known = |fix: &str| crate::catalogue::ENTRIES.iter().any(|entry| entry.id == fix);
+        let known = |fix: &str| {
+            crate::catalogue::ENTRIES
+                .iter()
+                .any(|entry| entry.id == fix)
+        };
         assert!(check.fix.is_none_or(known), "{check:?}");
         assert!(check.title.chars().count() <= 31, "{}", check.title);
     }

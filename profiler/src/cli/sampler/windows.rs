@@ -18,8 +18,8 @@ use crate::model::{
 use crate::sampler::reading::difference;
 use crate::sampler::thinning::{SAMPLE_HZ, Thinning};
 use crate::sampler::window::{Circumstances, clock_step_ns, window};
-use crate::ship::{Setup, Ship};
 use crate::ship::loom::{self, LoomAnswer};
+use crate::ship::{Setup, Ship};
 use crate::store::{Retention, StoreError};
 
 /// A moment by both clocks.

@@ -58,7 +58,9 @@ fn parse_rule(rule: &Value, sets: &Sets) -> Rule {
     };
     let target = |action: &Value| in_table(rule, &action["target"]);
     for expression in rule["expr"].as_array().into_iter().flatten() {
-        let Some((name, value)) = expression.as_object().and_then(|object| object.iter().next())
+        let Some((name, value)) = expression
+            .as_object()
+            .and_then(|object| object.iter().next())
         else {
             continue;
         };
@@ -85,15 +87,25 @@ fn condition(rule: &Value, value: &Value, sets: &Sets) -> Condition {
         false => Condition::Fails,
     };
     let payload = &left["payload"];
-    let is_udp = || words(right).iter().any(|word| word == "udp" || word == "17");
+    let is_udp = || {
+        words(right)
+            .iter()
+            .any(|word| word == "udp" || word == "17")
+    };
     match (payload["protocol"].as_str(), payload["field"].as_str()) {
         (Some("udp" | "th"), Some("dport")) => {
             let named = right.as_str().and_then(|name| name.strip_prefix('@'));
             let ranges = match named {
-                Some(name) => sets.get(&in_table(rule, &Value::from(name))).cloned().flatten(),
+                Some(name) => sets
+                    .get(&in_table(rule, &Value::from(name)))
+                    .cloned()
+                    .flatten(),
                 None => ranges(right),
             };
-            return ranges.map_or(Condition::Undecided, |ranges| Condition::Ports { ranges, not });
+            return ranges.map_or(Condition::Undecided, |ranges| Condition::Ports {
+                ranges,
+                not,
+            });
         }
         (Some("tcp" | "icmp" | "icmpv6" | "sctp" | "dccp"), _) => return Condition::Fails,
         (Some("ip"), Some("protocol")) => return holds(is_udp()),

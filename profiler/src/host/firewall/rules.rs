@@ -158,7 +158,9 @@ fn applies(rule: &Rule, port: u16) -> Option<bool> {
             Condition::Holds => {}
             Condition::Fails => return None,
             Condition::Ports { ranges, not } => {
-                let inside = ranges.iter().any(|(from, to)| (*from..=*to).contains(&port));
+                let inside = ranges
+                    .iter()
+                    .any(|(from, to)| (*from..=*to).contains(&port));
                 if inside == *not {
                     return None;
                 }
@@ -198,7 +200,12 @@ COMMIT
         let rules = iptables::parse(UFW);
         assert_eq!(judge(&rules, 34543), PortAnswer::Open);
         let chain = "INPUT".to_owned();
-        assert_eq!(judge(&rules, 34343), PortAnswer::Closed { chain: chain.clone() });
+        assert_eq!(
+            judge(&rules, 34343),
+            PortAnswer::Closed {
+                chain: chain.clone()
+            }
+        );
         assert_eq!(judge(&rules, 13337), PortAnswer::Unclear { chain });
         assert_eq!(judge(&iptables::parse(""), 1), PortAnswer::Open);
     }
@@ -235,7 +242,12 @@ COMMIT
         let rules = nft::parse(NFT).unwrap();
         let chain = "inet filter input".to_owned();
         assert_eq!(judge(&rules, 34543), PortAnswer::Open);
-        assert_eq!(judge(&rules, 34343), PortAnswer::Closed { chain: chain.clone() });
+        assert_eq!(
+            judge(&rules, 34343),
+            PortAnswer::Closed {
+                chain: chain.clone()
+            }
+        );
         assert_eq!(judge(&rules, 40001), PortAnswer::Unclear { chain });
         assert!(nft::parse("no JSON").is_err());
     }
