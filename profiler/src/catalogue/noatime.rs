@@ -66,32 +66,20 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         mount_point: mount.mount_point.display().to_string(),
         option: option.to_owned(),
     };
-    // In a container the mount point is not the host's.
-    let here = meta.ship.in_container.known() == Some(&false);
-    let disk_ns = sum(DISK_LEAVES.iter().map(|leaf| situation.leaf_ns(*leaf)));
-    let parts = blame::disk(
-        disk_ns,
-        situation.summaries.neighbours.as_ref(),
-        Party::Device,
-    );
-    let journal = parts.iter().filter(|part| {
-        part.neighbour
-            .is_some_and(|one| one.kind == NeighbourKind::Journal)
-    });
-    let journal_ns = sum(journal.map(|part| part.ns));
-    let of_busy = percent(ratio(journal_ns, situation.attribution.busy_ns()));
+    let journal_ns = journal_ns(situation);
     if option == "relatime" || journal_ns == 0 {
-        let once = if option == "relatime" {
-            "a time is written once a day and file at most"
-        } else {
-            "every read writes a time"
+        let written = match option {
+            "relatime" => "a time is written once a day and file at most",
+            _ => "every read writes a time",
         };
+        let of_busy = percent(ratio(journal_ns, situation.attribution.busy_ns()));
         let answer = setting.no_evidence(format!(
-            "{once}, and the file system's journal held the ship up for {of_busy} of its time"
+            "{written}, and the file system's journal held the ship up for {of_busy} of its time"
         ));
-        return match here {
-            true => answer.or_try(remount(proposed), remount(option)),
-            false => answer,
+        // In a container the mount point is not the host's.
+        return match meta.ship.in_container.known() {
+            Some(false) => answer.or_try(remount(proposed), remount(option)),
+            _ => answer,
         };
     }
     setting.would_help(
@@ -109,4 +97,16 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         ],
         vec![remount(option)],
     )
+}
+
+/// Of the ship's time on the disk, what was the file system's journal's.
+fn journal_ns(situation: &Situation<'_>) -> u64 {
+    let disk_ns = sum(DISK_LEAVES.iter().map(|leaf| situation.leaf_ns(*leaf)));
+    let neighbours = situation.summaries.neighbours.as_ref();
+    let parts = blame::disk(disk_ns, neighbours, Party::Device);
+    let journal = parts.iter().filter(|part| {
+        part.neighbour
+            .is_some_and(|one| one.kind == NeighbourKind::Journal)
+    });
+    sum(journal.map(|part| part.ns))
 }

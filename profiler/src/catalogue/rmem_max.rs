@@ -1,8 +1,8 @@
 //! Room for datagrams that arrive while the king is busy.
 
 use super::{
-    Answer, Assessment, Entry, Gain, Kind, Restart, Risk, Situation, Step, is_at_least,
-    keep_sysctls, place,
+    Assessment, Entry, Gain, Kind, Restart, Risk, Setting, Situation, Step, is_at_least,
+    keep_sysctls, place, sysctl,
 };
 use crate::attribute::Cause;
 
@@ -50,68 +50,62 @@ pub const ENTRY: Entry = Entry {
 };
 
 fn assess(situation: &Situation<'_>) -> Assessment {
-    let sysctls = &situation.meta().host.kernel.sysctls;
-    let limit: Option<u64> = sysctls
-        .get("net.core.rmem_max")
-        .and_then(|value| value.known()?.parse().ok());
+    let limit = number(situation, "net.core.rmem_max");
     let udp = situation.summaries.udp.as_ref();
     let buffer = udp.and_then(|udp| udp.receive_buffer_bytes);
     let current = limit.map(|limit| match buffer {
         Some(buffer) => format!("rmem_max {limit}, socket {buffer}"),
         None => format!("rmem_max {limit}"),
     });
-    let proposed = format!("rmem_max and wmem_max {ASKED_BYTES}");
-    let without =
-        |answer, reason| Assessment::without_change(answer, current.clone(), &proposed, reason);
+    let setting = Setting::new(current, format!("rmem_max and wmem_max {ASKED_BYTES}"));
     let (Some(udp), Some(limit)) = (udp, limit) else {
-        return without(
-            Answer::CannotTell,
-            "the ship's socket or the limit is not known".to_owned(),
-        );
+        return setting.cannot_tell("the ship's socket or the limit is not known");
     };
     let Some(dropped) = udp.dropped else {
-        return without(
-            Answer::CannotTell,
-            "lost datagrams could not be counted".to_owned(),
-        );
+        return setting.cannot_tell("lost datagrams could not be counted");
     };
     if is_at_least(situation.meta().ship.version.as_deref(), ASKS_SINCE) != Some(true) {
-        return without(
-            Answer::CannotTell,
+        return setting.cannot_tell(
             "vere before 3.2 never asks for a larger buffer, and this ship's version is older or \
-             unknown"
-                .to_owned(),
+             unknown",
         );
     }
     let enough = buffer.is_none_or(|buffer| buffer >= ASKED_BYTES);
     if limit >= ASKED_BYTES && enough {
-        let lost = if dropped == 0 {
-            ""
-        } else {
-            "; what is lost is lost for other reasons"
+        let lost = match dropped {
+            0 => "",
+            _ => "; what is lost is lost for other reasons",
         };
-        return without(
-            Answer::AlreadySo,
-            format!("the ship has what it asks for{lost}"),
-        );
+        return setting.already_so(format!("the ship has what it asks for{lost}"));
     }
     if dropped == 0 {
-        return without(
-            Answer::NoEvidence,
-            "no datagram was lost at a full buffer".to_owned(),
-        );
+        return setting.no_evidence("no datagram was lost at a full buffer");
     }
-    let restart_only = limit >= ASKED_BYTES;
-    let reason = if restart_only {
-        format!(
-            "{dropped} datagrams lost; the limit allows 2 MiB by now, but the ship's socket is older"
-        )
-    } else {
-        format!("{dropped} datagrams lost at a buffer smaller than the 2 MiB that vere asks for")
+    // A longer queue takes a burst; it does not help a king that is always too slow.
+    let gain = Gain::Datagrams {
+        low: 0,
+        high: dropped,
     };
-    let wmem: Option<u64> = sysctls
-        .get("net.core.wmem_max")
-        .and_then(|value| value.known()?.parse().ok());
+    if limit >= ASKED_BYTES {
+        let reason = format!(
+            "{dropped} datagrams lost; the limit allows 2 MiB by now, but the ship's socket is older"
+        );
+        return setting.would_help(gain, reason, vec![place::restart(situation)], Vec::new());
+    }
+    let reason =
+        format!("{dropped} datagrams lost at a buffer smaller than the 2 MiB that vere asks for");
+    let (apply, undo) = raise(situation, limit);
+    setting.would_help(gain, reason, apply, undo)
+}
+
+/// A kernel setting as a number.
+fn number(situation: &Situation<'_>, name: &str) -> Option<u64> {
+    sysctl(situation.meta(), name)?.parse().ok()
+}
+
+/// Raises both limits, and takes that back.
+fn raise(situation: &Situation<'_>, limit: u64) -> (Vec<Step>, Vec<Step>) {
+    let wmem = number(situation, "net.core.wmem_max");
     let set = |receive: u64, send: Option<u64>| {
         let receive = Step::sysctl("net.core.rmem_max", receive);
         let send = send.map(|send| Step::sysctl("net.core.wmem_max", send));
@@ -129,27 +123,11 @@ fn assess(situation: &Situation<'_>) -> Assessment {
             ("net.core.wmem_max", send.unwrap_or(ASKED_BYTES).to_string()),
         ],
     );
-    let restart = || place::restart(situation);
-    Assessment {
-        // A longer queue takes a burst; it does not help a king that is always too slow.
-        answer: Answer::WouldHelp(Gain::Datagrams {
-            low: 0,
-            high: dropped,
-        }),
-        current,
-        proposed: proposed.clone(),
-        reason,
-        apply: if restart_only {
-            vec![restart()]
-        } else {
-            set(receive, send).chain([keep, restart()]).collect()
-        },
-        undo: if restart_only {
-            Vec::new()
-        } else {
-            let forget = Step::command(format!("rm {KEPT_IN}"));
-            set(limit, wmem).chain([forget]).collect()
-        },
-        ..Assessment::default()
-    }
+    let forget = Step::command(format!("rm {KEPT_IN}"));
+    (
+        set(receive, send)
+            .chain([keep, place::restart(situation)])
+            .collect(),
+        set(limit, wmem).chain([forget]).collect(),
+    )
 }

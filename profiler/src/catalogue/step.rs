@@ -230,7 +230,7 @@ mod tests {
         let (live, words) = (Step::sysctl("vm.swappiness", 10), Step::advice("restart"));
         let both = [live.clone(), words.clone()];
         let trial = Trial::of(&both, &both).unwrap();
-        assert_eq!(trial.apply, [live.clone()]);
+        assert_eq!(trial.apply, std::slice::from_ref(&live));
         assert_eq!(Trial::of(&both, std::slice::from_ref(&words)), None);
         assert_eq!(Trial::of(&[words], &[live]), None);
     }
