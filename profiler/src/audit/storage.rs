@@ -11,8 +11,9 @@ use crate::report::units::{bytes, count, duration, percent};
 const LARGE_PIER_BYTES: u64 = 50 << 30;
 /// iowait above this is a symptom (the same).
 const IOWAIT_RATIO: f64 = 0.2;
-/// Epochs from which on old ones can be chopped off (vere `pkg/vere/disk.c`).
-const CHOPPABLE_EPOCHS: usize = 3;
+/// Epochs from which on old ones can be chopped off: roll begins another, and chop leaves two (vere
+/// `pkg/vere/disk.c`).
+const CHOPPABLE_EPOCHS: usize = 2;
 
 pub(super) const CHECKS: &[Declaration] = &[
     declare("storage-class", "pier on an SSD", Some("disk-class"), class),
