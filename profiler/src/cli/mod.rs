@@ -6,6 +6,7 @@ mod catalogue;
 mod completions;
 mod deep_dive;
 mod doctor;
+mod events;
 mod history;
 mod hoon;
 mod now;
@@ -64,6 +65,8 @@ struct Cli {
 enum Command {
     /// Makes the same report again from a capture file, without root.
     Report(ReportArgs),
+    /// Lists every event of a capture that was followed, with its moments and phases, as JSON.
+    Events(EventsArgs),
     /// Says whether this host can be profiled: each lack with one sentence and one command.
     Doctor(DoctorArgs),
     /// Says within two seconds what a ship does at this moment, also one that hangs.
@@ -165,12 +168,30 @@ fn percent(text: &str) -> Result<f64, String> {
 struct ReportArgs {
     /// The file `capture` that a deep dive wrote.
     capture: PathBuf,
-    /// Prints every fix instead: those that would help with their commands, all others with the reason.
-    #[arg(long, conflicts_with = "format")]
-    fixes: bool,
     /// How to print the report.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Prints a table that the first screen has no room for instead. All of it is in the JSON.
+    #[arg(long, value_enum, conflicts_with = "format")]
+    detail: Option<DetailArg>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DetailArg {
+    /// How long events took, by kind and phase, and the slowest.
+    Events,
+    /// Datagrams by peer and kind, and their times.
+    Ames,
+    /// Block I/O by file.
+    Files,
+    /// Every fix: those that would help with their commands, all others with the reason.
+    Fixes,
+}
+
+#[derive(Debug, Args)]
+struct EventsArgs {
+    /// The file `capture` that a deep dive wrote.
+    capture: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -252,6 +273,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         None => deep_dive::run(&cli.deep_dive),
         Some(Command::Report(arguments)) => report::run(&arguments),
+        Some(Command::Events(arguments)) => events::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Now(arguments)) => now::run(&arguments),
         Some(Command::Ping(arguments)) => ping::run(&arguments),

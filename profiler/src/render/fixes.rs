@@ -106,7 +106,9 @@ fn section(report: &Report, detail: Detail) -> String {
     }
     others(&mut page, report, &other, detail);
     if detail.hint {
-        page.line("  every fix with its reason and commands: profile report CAPTURE --fixes");
+        page.line(
+            "  every fix with its reason and commands: profile report CAPTURE --detail fixes",
+        );
     }
     page.into_text()
 }

@@ -3,8 +3,9 @@
 
 pub mod audit;
 pub mod catalogue;
+pub mod detail;
 mod events;
-pub mod fixes;
+mod fixes;
 pub mod flamegraph;
 pub mod history;
 pub mod json;

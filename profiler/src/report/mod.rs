@@ -5,6 +5,7 @@ mod checks;
 mod events;
 mod findings;
 mod host;
+mod listing;
 mod mars_spans;
 mod sentence;
 mod state;
@@ -20,6 +21,7 @@ use host::is_named;
 pub use host::{
     BusySplit, DeviceShare, DeviceUse, FileLine, Neighbours, PartyShare, ShipOrHost, StealLine,
 };
+pub use listing::{LISTING_VERSION, ListedCommit, ListedEvent, Listing, listing};
 pub use mars_spans::{MarsSpans, SpanEntry, SpanLine};
 
 use serde::Serialize;
@@ -50,7 +52,7 @@ pub struct Report {
     pub window: WindowLine,
     /// What was lost or could not be measured: the report claims less where it matters.
     pub incomplete: Vec<String>,
-    /// The ship's events; nothing if their numbers could not be read.
+    /// The ship's events; nothing if their numbers are not known.
     pub events: Option<EventsLine>,
     /// Why their numbers could not be read.
     pub events_unknown: Option<String>,

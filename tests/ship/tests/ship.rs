@@ -6,6 +6,7 @@
 )]
 
 mod common;
+mod serf;
 
 use std::fs;
 use std::io::Read;
