@@ -28,7 +28,6 @@ const DIRTY_TRACKING: &[&str] = &[
     "wp_page_copy",
     "do_cow_fault",
 ];
-/// Measured exactly by tracepoints, so no matter of samples.
 const RECLAIM: &[&str] = &[
     "try_to_free_pages",
     "try_to_free_mem_cgroup_pages",
@@ -71,13 +70,16 @@ pub fn shares_of<'a>(
         let names = stack
             .lookups()
             .flat_map(|(address, kind)| frames(thread.tgid, address, kind));
-        let part = part(&names.collect::<Vec<_>>());
-        if part == Part::Reclaim {
+        let frames: Vec<Frame> = names.collect();
+        let named: Vec<_> = frames.iter().map(|f| (f.kind, f.name.as_str())).collect();
+        let part = upkeep(&named);
+        // Measured exactly by tracepoints, so no matter of samples.
+        if part == Some(Leaf::Reclaim) {
             continue;
         }
         let (all, leaves) = counts.entry(thread).or_default();
         *all = all.saturating_add(count);
-        if let Part::Leaf(leaf) = part {
+        if let Some(leaf) = part {
             let of_leaf = leaves.entry(leaf).or_default();
             *of_leaf = of_leaf.saturating_add(count);
         }
@@ -93,26 +95,21 @@ pub fn shares_of<'a>(
         .collect()
 }
 
-#[derive(PartialEq, Eq)]
-enum Part {
-    Work,
-    Reclaim,
-    Leaf(Leaf),
-}
-
-fn part(names: &[Frame]) -> Part {
+/// The upkeep of memory that a stack is in, by the names of its frames in any order; nothing if it is
+/// in none.
+pub fn upkeep(frames: &[(FrameKind, &str)]) -> Option<Leaf> {
     let has = |kind: FrameKind, functions: &[&str]| {
-        names
-            .iter()
-            .any(|frame| frame.kind == kind && functions.contains(&frame.name.as_str()))
+        let of_kind = |frame: &&(FrameKind, &str)| frame.0 == kind;
+        let mut frames = frames.iter().filter(of_kind);
+        frames.any(|(_, name)| functions.contains(name))
     };
     if has(FrameKind::Kernel, RECLAIM) {
-        Part::Reclaim
+        Some(Leaf::Reclaim)
     } else if has(FrameKind::Kernel, SWAP_IN) {
-        Part::Leaf(Leaf::SwapIn)
+        Some(Leaf::SwapIn)
     } else if has(FrameKind::Kernel, DIRTY_TRACKING) || has(FrameKind::User, HANDLER) {
-        Part::Leaf(Leaf::DirtyTracking)
+        Some(Leaf::DirtyTracking)
     } else {
-        Part::Work
+        None
     }
 }

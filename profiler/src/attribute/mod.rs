@@ -15,13 +15,13 @@ mod syscall;
 mod verdict;
 
 pub use blame::Party;
-pub use computing::{Shares, shares_of};
+pub use computing::{Shares, shares_of, upkeep};
 pub use critical::{CriticalPaths, EventCost, LeafCost, Phase};
 pub use event_times::{EventTimes, Times, WORST_EVENTS};
 pub use leaf::{Cause, Leaf};
 pub use page_in::PageInRule;
 pub use steal::Steal;
-pub use syscall::syscall_name;
+pub use syscall::{WaitClass, classify, syscall_name};
 pub use verdict::{
     Circumstances, HEALTHY_STALL_RATIO, LONG_WAIT_NS, LONG_WAITS, MIN_EVENTS, SATURATED_RATIO,
     VerdictKind, judge,
@@ -35,7 +35,6 @@ use crate::aggregate::snapshot::SnapshotSummary;
 use crate::model::{Capture, Histogram, Meta, ThreadId, sum};
 use crate::ship::Role;
 use event_times::{Split, Splits, event_times};
-use syscall::{WaitClass, classify};
 
 /// Time of one leaf.
 #[derive(Debug, Clone, Default)]
