@@ -366,3 +366,32 @@ fn hostile_names_are_shown_and_do_nothing() {
     }
     assert!(shown > 10, "{shown}");
 }
+
+#[test]
+fn the_screen_names_agents_where_computing_matters() {
+    let mut capture = capture("healthy");
+    add_hoon(&mut capture, &[GALL, AMES, GALL]);
+    let report = report(&capture);
+    let agents = report.agents.as_ref().expect("agents");
+    let basis = report.agents_basis.as_ref().expect("their basis");
+    let on_cpu: u64 = agents.iter().map(|agent| agent.on_cpu_ns).sum();
+    assert_eq!(on_cpu, basis.computing_ns);
+    let events = agents.iter().filter_map(|agent| agent.events).sum::<u64>();
+    assert_eq!(Some(events), basis.events);
+    let screen = text::render(&report);
+    println!("{screen}");
+    assert!(
+        screen.contains("WHO COMPUTES (all ~)") && screen.contains("\n/app/dojo "),
+        "{screen}"
+    );
+    assert!(screen.lines().count() <= 45);
+    assert!(
+        screen
+            .lines()
+            .all(|line| line.chars().count() <= 80 || line.starts_with("    "))
+    );
+    // Nothing that matters on this disk.
+    let mut disk = self::capture("disk");
+    add_hoon(&mut disk, &[GALL, AMES]);
+    assert!(!text::render(&profiler::report::report(&disk)).contains("WHO COMPUTES"));
+}

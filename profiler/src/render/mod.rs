@@ -1,6 +1,7 @@
 //! From a report to what people and programs read. Names that come from the traced processes may
 //! hold anything; each renderer makes them harmless at its own border.
 
+mod agents;
 mod events;
 pub mod flamegraph;
 pub mod history;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::page::Page;
-use super::{events, harmless};
+use super::{agents, events, harmless};
 use crate::attribute::{Cause, VerdictKind, ratio};
 use crate::catalogue::{Answer, Gain};
 use crate::model::{EndReason, sum};
@@ -22,8 +22,20 @@ const MIN_PARTY: f64 = 0.01;
 /// Where the evidence of a part begins.
 const EVIDENCE: usize = 50;
 
+/// Lines of the screen. What makes the report longer than it and can be done without is left out.
+const SCREEN: usize = 45;
+
 /// The report as text.
 pub fn render(report: &Report) -> String {
+    let whole = page(report, true);
+    if whole.lines().count() <= SCREEN {
+        whole
+    } else {
+        page(report, false)
+    }
+}
+
+fn page(report: &Report, with_agents: bool) -> String {
     let mut page = Page::default();
     head(&mut page, report);
     if let Some(reason) = &report.events_unknown {
@@ -41,6 +53,9 @@ pub fn render(report: &Report) -> String {
     ship_or_host(&mut page, report);
     if let Some(times) = &report.event_times {
         events::events(&mut page, times);
+    }
+    if with_agents {
+        agents::agents(&mut page, report);
     }
     findings(&mut page, report);
     if !report.not_the_cause.is_empty() {

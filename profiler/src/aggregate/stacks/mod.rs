@@ -71,6 +71,9 @@ pub fn fold(
     }
 }
 
+/// The frames of an address; nothing for one of the probe.
+type Known = Option<Rc<[FrameId]>>;
+
 /// Names threads and addresses of a capture, each once.
 struct Folder<'a> {
     capture: &'a Capture,
@@ -78,8 +81,8 @@ struct Folder<'a> {
     folded: &'a mut Folded,
     side: usize,
     comms: BTreeMap<u32, &'a str>,
-    /// By process and address; nothing for the frames of the probe.
-    known: BTreeMap<(u32, u64, FrameKind), Option<Rc<[FrameId]>>>,
+    /// By process and address.
+    known: BTreeMap<(u32, u64, FrameKind), Known>,
 }
 
 impl<'a> Folder<'a> {
