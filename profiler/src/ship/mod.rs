@@ -17,6 +17,7 @@ mod pier;
 mod role;
 mod scan;
 mod small_file;
+pub mod spin;
 #[cfg(test)]
 mod tests;
 mod version;

@@ -84,7 +84,7 @@ pub fn run(options: &MarsOptions) -> anyhow::Result<u8> {
         .unwrap_or(Ship(0));
     let (disk, ship) = Disk::open(&pier, name, options.lmdb_map_size)?;
     let king_pid = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get() as u32);
-    spin::map(ship, king_pid, true).context("cannot make the spin stack in /dev/shm")?;
+    let spin = spin::map(ship, king_pid, true).context("cannot make the spin stack in /dev/shm")?;
     let truth_path = variable(env::TRUTH).map(|path| truth::mars_path(&PathBuf::from(path)));
     let mut truth = Truth::create(truth_path.as_deref())?;
 
@@ -98,7 +98,7 @@ pub fn run(options: &MarsOptions) -> anyhow::Result<u8> {
     let mut loom = map_loom(options.loom, heap_pages)?;
     loom::install_fault_handler();
     let is_old = snapshots.load(&mut loom)?;
-    let mut kernel = Kernel::new(loom, hints)?;
+    let mut kernel = Kernel::new(loom, hints, spin)?;
     let saved_event = if is_old {
         kernel.loom.event_number()
     } else {

@@ -3,85 +3,19 @@
 
 #![expect(clippy::expect_used, reason = "a test says by a panic what is wrong")]
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::BufReader;
-use std::path::Path;
+mod chromium;
+mod made;
 
+use made::{AMES, GALL, add_hoon, capture, hostile};
 use profiler::aggregate::stacks::{FoldOptions, Folded, StackKind, fold};
-use profiler::capture::file;
-use profiler::hoon::{Folding, FrameKey, HoonNames, Site, Spot};
-use profiler::model::{Capture, Event, HoonEvent};
+use profiler::hoon::Folding;
 use profiler::render::flamegraph::{FlamegraphError, KINDS, Picture, render};
 use profiler::render::{json, text};
 use profiler::report::report;
-use profiler_common::hoon::{END_WHOLE, FRAME_SPOT, HoonFrame};
 
 const SVG: &str = "http://www.w3.org/2000/svg";
 /// Colour of what is within noise.
 const NOISE: &str = "rgb(222,222,222)";
-const HOSTILE: &str = "<script>alert(1)</script>\u{1b}[31m\u{9b}2J\"'&;(\u{fffe}\n";
-
-fn capture(name: &str) -> Capture {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(format!("{name}.capture"));
-    let opened = File::open(path).expect("a fixture");
-    file::read(&mut BufReader::new(opened)).expect("a capture")
-}
-
-/// Gives each sample of mars a Hoon stack: `paths` by turns, outermost first.
-fn add_hoon(capture: &mut Capture, paths: &[&[&str]]) {
-    let mars = capture.meta.ship.mars.as_ref().expect("mars").tgid;
-    let mut known = BTreeMap::new();
-    let mut frame = |path: &str| {
-        let noun = 0xc000_0000 + known.len() as u32;
-        let frame = HoonFrame {
-            kind: FRAME_SPOT,
-            noun,
-            mug: 7,
-        };
-        known.entry(path.to_owned()).or_insert(frame).to_owned()
-    };
-    let stacks: Vec<Vec<HoonFrame>> = paths
-        .iter()
-        .map(|path| path.iter().rev().map(|name| frame(name)).collect())
-        .collect();
-    let mut turn = stacks.iter().cycle();
-    let mut hoon = Vec::new();
-    for event in &capture.events {
-        if let Event::Sample(sample) = event
-            && sample.thread.tid == mars
-        {
-            hoon.push(Event::Hoon(HoonEvent {
-                thread: sample.thread,
-                ktime_ns: sample.ktime_ns,
-                event_number: 1,
-                end: END_WHOLE,
-                roads: 2,
-                frames: turn.next().expect("a stack").clone(),
-            }));
-        }
-    }
-    capture.events.extend(hoon);
-    capture.events.sort_by_key(Event::ktime_ns);
-    let site = |path: String| {
-        Site::Spot(Spot {
-            path,
-            line: 3,
-            column: 1,
-            end_line: 4,
-            end_column: 1,
-        })
-    };
-    let names = known
-        .into_iter()
-        .map(|(path, frame)| (FrameKey::of(&frame), Ok(site(path))));
-    capture.hoon = HoonNames::from(names.collect::<Vec<_>>());
-}
-
-const GALL: &[&str] = &["/sys/vane/gall/hoon", "/app/dojo/hoon"];
-const AMES: &[&str] = &["/sys/vane/ames/hoon"];
 
 /// A frame of a picture.
 #[derive(Debug, Clone, PartialEq)]
@@ -301,43 +235,6 @@ fn without_event_numbers_shares_are_compared() {
     assert!(svg.contains("as shares"), "{}", &svg[..3000]);
 }
 
-/// A capture whose every name is what a hostile process would choose.
-fn hostile() -> Capture {
-    let mut capture = capture("disk");
-    add_hoon(&mut capture, &[GALL, &[HOSTILE]]);
-    let meta = &mut capture.meta;
-    for state in meta
-        .thread_states
-        .iter_mut()
-        .chain(&mut meta.thread_states_start)
-    {
-        state.comm = HOSTILE.to_owned();
-    }
-    meta.ship.version = Some(HOSTILE.to_owned());
-    meta.ship.king.comm = HOSTILE.to_owned();
-    for event in &mut capture.events {
-        match event {
-            Event::Wait(wait) => {
-                wait.waker.1 = HOSTILE.to_owned();
-                wait.behind.1 = HOSTILE.to_owned();
-            }
-            Event::Task(task) => task.comm = HOSTILE.to_owned(),
-            _ => {}
-        }
-    }
-    let user = capture
-        .symbols
-        .user
-        .values_mut()
-        .flat_map(|names| names.values_mut());
-    for names in user.chain(capture.symbols.kernel.values_mut()) {
-        for name in names.iter_mut().step_by(2) {
-            *name = format!("{name}{HOSTILE}");
-        }
-    }
-    capture
-}
-
 #[test]
 fn hostile_names_are_shown_and_do_nothing() {
     let capture = hostile();
@@ -391,7 +288,7 @@ fn the_screen_names_agents_where_computing_matters() {
             .all(|line| line.chars().count() <= 80 || line.starts_with("    "))
     );
     // Nothing that matters on this disk.
-    let mut disk = self::capture("disk");
+    let mut disk = made::capture("disk");
     add_hoon(&mut disk, &[GALL, AMES]);
     assert!(!text::render(&profiler::report::report(&disk)).contains("WHO COMPUTES"));
 }
