@@ -10,6 +10,8 @@ use crate::report::{AgentLine, Report};
 const SHOWN: usize = 3;
 /// Longest name of an agent.
 const NAME: usize = 24;
+/// What is not known is shown from this share of the time or of the events on.
+const UNKNOWN_RATIO: f64 = 0.05;
 /// Computing matters from this share of the time on.
 const MATTERS_RATIO: f64 = 0.25;
 
@@ -27,11 +29,15 @@ pub fn agents(page: &mut Page, report: &Report) {
         "{:<25}{:>9}{:>9}{:>9}{:>10}{:>17}",
         "WHO COMPUTES (all ~)", "on CPU", "off CPU", "events", "slowest", "held others up"
     ));
-    for agent in known.into_iter().take(SHOWN) {
+    let unknown = agents.iter().filter(|one| {
+        let events = one.events_ratio.unwrap_or(0.0);
+        one.agent.is_none() && one.on_cpu_ratio.max(events) >= UNKNOWN_RATIO
+    });
+    for agent in known.into_iter().chain(unknown).take(SHOWN) {
         let unknown = || "-".to_owned();
         let share = |ratio: Option<f64>| ratio.map_or_else(unknown, percent);
         let time = |ns: Option<u64>| ns.map_or_else(unknown, duration);
-        let name = harmless(agent.agent.as_deref().unwrap_or_default());
+        let name = harmless(agent.agent.as_deref().unwrap_or("not sampled"));
         page.line(&format!(
             "{:<25}{:>9}{:>9}{:>9}{:>10}{:>17}",
             name.chars().take(NAME).collect::<String>(),

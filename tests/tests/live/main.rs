@@ -13,6 +13,7 @@ mod captures;
 mod container;
 mod errors;
 mod events;
+mod flamegraph;
 mod hoon;
 mod invariants;
 mod kernel;
