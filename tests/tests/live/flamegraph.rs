@@ -107,6 +107,8 @@ fn neighbours_with_hostile_names_are_shown_and_do_nothing() {
     let Some(_live) = gate::need_bpf() else {
         return;
     };
+    // Before anything competes for the CPU.
+    harness::workspace::profile_binary().unwrap();
     let home = Scratch::new("hostile").unwrap();
     let shells: Vec<PathBuf> = [0, 1, 0, 1]
         .iter()
