@@ -13,6 +13,7 @@ use profiler::attribute::{Leaf, Party};
 use profiler::capture::file::{self, FileError};
 use profiler::host::Reading;
 use profiler::model::Capture;
+use profiler::render::detail::{self, Detail};
 use profiler::render::flamegraph::{self, Picture, render};
 use profiler::render::{json, text};
 use profiler::report::{Report, report};
@@ -81,6 +82,22 @@ fn reports_are_the_golden_ones() {
 }
 
 #[test]
+fn tables_are_the_golden_ones() {
+    for (name, detail, table) in [
+        ("ames", Detail::Events, "events"),
+        ("ames", Detail::Ames, "ames"),
+        ("disk", Detail::Files, "files"),
+    ] {
+        let text = detail::render(&report(&recorded(name)), detail);
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+        compare(&format!("{name}-{table}.txt"), &text);
+    }
+}
+
+#[test]
 fn the_readme_shows_a_real_screen() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let readme = fs::read_to_string(readme).expect("a README");
@@ -92,11 +109,12 @@ fn the_readme_shows_a_real_screen() {
 }
 
 fn healthy() -> Capture {
-    let (_, bytes) = captures()
-        .into_iter()
-        .find(|(name, _)| name == "healthy")
-        .expect("a healthy ship");
-    read(&bytes).expect("a capture")
+    recorded("healthy")
+}
+
+fn recorded(name: &str) -> Capture {
+    let found = captures().into_iter().find(|(found, _)| found == name);
+    read(&found.expect("a fixture").1).expect("a capture")
 }
 
 #[test]

@@ -40,6 +40,20 @@ pub enum Phase {
     Release,
 }
 
+impl Phase {
+    /// As a person would call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::King => "in the king",
+            Self::Queue => "waiting for mars",
+            Self::Compute => "computing",
+            Self::CommitQueue => "waiting for the commit",
+            Self::Commit => "commit",
+            Self::Release => "release",
+        }
+    }
+}
+
 /// What an event's time went into.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventCost {

@@ -170,6 +170,19 @@ struct ReportArgs {
     /// How to print the report.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Prints a table that the first screen has no room for instead. All of it is in the JSON.
+    #[arg(long, value_enum, conflicts_with = "format")]
+    detail: Option<DetailArg>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DetailArg {
+    /// How long events took, by kind and phase, and the slowest.
+    Events,
+    /// Datagrams by peer and kind, and their times.
+    Ames,
+    /// Block I/O by file.
+    Files,
 }
 
 #[derive(Debug, Args)]

@@ -125,6 +125,8 @@ pub struct WaitEvent {
     pub waker: (ThreadId, String),
     /// Who ran on its CPU until it came back.
     pub behind: (ThreadId, String),
+    /// The CPU that it came back on.
+    pub cpu: u32,
     /// Where it waited.
     pub stack: Stack,
 }

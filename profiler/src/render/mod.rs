@@ -2,6 +2,7 @@
 //! hold anything; each renderer makes them harmless at its own border.
 
 mod agents;
+pub mod detail;
 mod events;
 pub mod flamegraph;
 pub mod history;
