@@ -14,7 +14,8 @@ use profiler::capture::file::{self, FileError};
 use profiler::host::Reading;
 use profiler::model::Capture;
 use profiler::render::detail::{self, Detail};
-use profiler::render::{flamegraph, json, text};
+use profiler::render::flamegraph::{self, Picture, render};
+use profiler::render::{json, text};
 use profiler::report::{Report, report};
 
 fn directory(name: &str) -> PathBuf {
@@ -159,8 +160,7 @@ fn the_same_capture_gives_the_same_bytes() {
     for (name, bytes) in captures() {
         let once = || {
             let capture = read(&bytes).expect("a fixture is a capture");
-            let svgs = flamegraph::KINDS
-                .map(|(kind, _)| flamegraph::render(&capture, kind).expect("an SVG"));
+            let svgs = flamegraph::KINDS.map(|(kind, _)| render(&Picture::of(&capture, kind)).ok());
             (json::render(&report(&capture)).expect("JSON"), svgs)
         };
         assert!(once() == once(), "{name}");
@@ -316,7 +316,7 @@ fn a_hostile_capture_with_right_checksums_ends_in_an_error_or_a_report() {
             assert!(!text.contains('\u{1b}'), "a terminal escape got through");
             json::render(&report).expect("JSON");
             for (kind, _) in flamegraph::KINDS {
-                let _ = flamegraph::render(&capture, kind);
+                let _ = render(&Picture::of(&capture, kind));
             }
         }
     }

@@ -100,7 +100,9 @@ pub fn shares_of<'a>(
         let names = stack
             .lookups()
             .flat_map(|(address, kind)| frames(thread.tgid, address, kind));
-        let part = part(&names.collect::<Vec<_>>());
+        let frames: Vec<Frame> = names.collect();
+        let named: Vec<_> = frames.iter().map(|f| (f.kind, f.name.as_str())).collect();
+        let part = part(&named);
         if part != Part::Reclaim {
             let of_part = counts.entry(thread).or_default().entry(part).or_default();
             *of_part = of_part.saturating_add(count);
@@ -160,11 +162,21 @@ enum Fault {
     Untold,
 }
 
-fn part(names: &[Frame]) -> Part {
+/// The upkeep of memory that a stack is in, by the names of its frames in any order; nothing if it is
+/// in none, or its frames do not tell.
+pub fn upkeep(frames: &[(FrameKind, &str)]) -> Option<Leaf> {
+    match part(frames) {
+        Part::Reclaim => Some(Leaf::Reclaim),
+        Part::Fault(Fault::SwapIn) => Some(Leaf::SwapIn),
+        Part::Tracking | Part::Fault(Fault::Dirty) => Some(Leaf::DirtyTracking),
+        Part::Work | Part::Fault(Fault::Mapping | Fault::Untold) => None,
+    }
+}
+
+fn part(frames: &[(FrameKind, &str)]) -> Part {
     let has = |kind: FrameKind, functions: &[&str]| {
-        names
-            .iter()
-            .any(|frame| frame.kind == kind && functions.contains(&frame.name.as_str()))
+        let mut frames = frames.iter();
+        frames.any(|(of, name)| *of == kind && functions.contains(name))
     };
     let in_kernel = |functions| has(FrameKind::Kernel, functions);
     if in_kernel(RECLAIM) {
@@ -190,27 +202,18 @@ fn part(names: &[Frame]) -> Part {
 mod tests {
     use super::*;
 
-    fn of(kernel: &[&str], user: &[&str]) -> Part {
-        let frames = |names: &[&str], kind| {
-            let frame = |name: &&str| Frame {
-                name: (*name).to_owned(),
-                kind,
-            };
-            names.iter().map(frame).collect::<Vec<_>>()
+    fn of(kernel: &[&'static str], user: &[&'static str]) -> Part {
+        let frames = |names: &[&'static str], kind| -> Vec<(FrameKind, &str)> {
+            names.iter().map(|name| (kind, *name)).collect()
         };
-        part(
-            &[
-                frames(kernel, FrameKind::Kernel),
-                frames(user, FrameKind::User),
-            ]
-            .concat(),
-        )
+        let kernel = frames(kernel, FrameKind::Kernel);
+        part(&[kernel, frames(user, FrameKind::User)].concat())
     }
 
     #[test]
     fn frames_tell_what_a_sample_was() {
         let fault = ["handle_mm_fault", "exc_page_fault", "asm_exc_page_fault"];
-        let in_fault = |inner: &str| of(&[&[inner], &fault[..]].concat(), &["_n_burn"]);
+        let in_fault = |inner: &'static str| of(&[&[inner], &fault[..]].concat(), &["_n_burn"]);
         for (found, expected) in [
             (of(&[], &["_n_burn"]), Part::Work),
             (of(&["do_mprotect_pkey"], &["u3e_fault"]), Part::Tracking),

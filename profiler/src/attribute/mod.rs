@@ -17,14 +17,14 @@ mod verdict;
 mod what_if;
 
 pub use blame::Party;
-pub use computing::{Shares, shares_of};
+pub use computing::{Shares, shares_of, upkeep};
 pub use critical::{CriticalPaths, EventCost, LeafCost, Phase};
 pub use event_times::{EventLeaves, EventTimes, Times, WORST_EVENTS};
 pub use leaf::{Cause, Leaf};
 pub use page_in::PageInRule;
 pub use quota::throttled;
 pub use steal::Steal;
-pub use syscall::syscall_name;
+pub use syscall::{WaitClass, classify, syscall_name};
 pub use verdict::{
     Circumstances, HEALTHY_STALL_RATIO, LONG_WAIT_NS, LONG_WAITS, MIN_EVENTS, SATURATED_RATIO,
     VerdictKind, judge,
@@ -41,7 +41,6 @@ use crate::model::{Capture, Histogram, Meta, sum};
 use crate::ship::Role;
 use event_times::{Split, Splits, event_times};
 use quota::Quota;
-use syscall::{WaitClass, classify};
 
 /// Time of one leaf.
 #[derive(Debug, Clone, Default)]

@@ -2,11 +2,10 @@
 
 use anyhow::Context as _;
 
-use super::report::read;
-use super::{DONE, EventsArgs, INCOMPLETE, print};
+use super::{DONE, EventsArgs, INCOMPLETE, print, read_capture};
 
 pub(super) fn run(arguments: &EventsArgs) -> anyhow::Result<u8> {
-    let capture = read(&arguments.capture)?;
+    let capture = read_capture(&arguments.capture)?;
     let listing = crate::report::listing(&capture).context(
         "the events of this capture could not be followed: its report says which probes are missing",
     )?;

@@ -7,6 +7,7 @@ mod completions;
 mod deep_dive;
 mod doctor;
 mod events;
+mod flamegraph;
 mod history;
 mod hoon;
 mod now;
@@ -15,10 +16,12 @@ mod report;
 mod sampler;
 mod session;
 
-use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, BufReader, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::Capture;
@@ -38,6 +41,7 @@ Examples:
   sudo profile --ship ~zod --seconds 10     by its name
   sudo profile --ship 1234 --format json    by a process id; JSON on stdout
   profile report zod-1/capture              the same report again, without root
+  profile flamegraph zod-1/capture --kind hoon -o hoon.svg
   sudo profile now --ship ~zod              what it does at this moment
   profile ping --ship ~zod                  how long it takes to answer, now
   sudo profile doctor                       what this host lacks
@@ -67,6 +71,8 @@ enum Command {
     Report(ReportArgs),
     /// Lists every event of a capture that was followed, with its moments and phases, as JSON.
     Events(EventsArgs),
+    /// Draws a flamegraph of a capture, or of what changed between two.
+    Flamegraph(flamegraph::FlamegraphArgs),
     /// Says whether this host can be profiled: each lack with one sentence and one command.
     Doctor(DoctorArgs),
     /// Says within two seconds what a ship does at this moment, also one that hangs.
@@ -274,6 +280,7 @@ pub fn main() -> ExitCode {
         None => deep_dive::run(&cli.deep_dive),
         Some(Command::Report(arguments)) => report::run(&arguments),
         Some(Command::Events(arguments)) => events::run(&arguments),
+        Some(Command::Flamegraph(arguments)) => flamegraph::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Now(arguments)) => now::run(&arguments),
         Some(Command::Ping(arguments)) => ping::run(&arguments),
@@ -328,6 +335,14 @@ fn status(report: &Report) -> u8 {
     } else {
         INCOMPLETE
     }
+}
+
+/// A capture from its file.
+fn read_capture(path: &Path) -> anyhow::Result<Capture> {
+    let name = path.display();
+    let opened = File::open(path).with_context(|| format!("cannot open the capture {name}"))?;
+    crate::capture::file::read(&mut BufReader::new(opened))
+        .with_context(|| format!("cannot read the capture {name}"))
 }
 
 /// The report of a capture.

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use profiler_common::loss;
 use profiler_common::sched::TASK_INTERRUPTIBLE;
 
+use super::agents::{agents, basis};
 use super::checks::checks;
 use super::findings::findings;
 use super::host::{file_io, neighbours, ship_or_host};
@@ -107,6 +108,8 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
         ames: summaries.ames.clone(),
         udp: summaries.udp.clone(),
         hoon: summaries.hoon.clone(),
+        agents: summaries.agents.as_ref().map(agents),
+        agents_basis: summaries.agents.as_ref().map(basis),
         checks: checks(capture, summaries, attribution),
         own_cost: own_cost(meta),
         lost: meta.losses.total(),

@@ -1,5 +1,6 @@
 //! The report: everything that any renderer shows, as one value.
 
+mod agents;
 mod build;
 mod checks;
 mod events;
@@ -11,6 +12,7 @@ mod sentence;
 mod state;
 pub mod units;
 
+pub use agents::{AgentLine, AgentsBasis};
 pub use build::{report, report_of};
 pub use checks::{DISK_BUSY, DISK_BYTES, THROTTLED_TIME};
 pub use events::{
@@ -99,6 +101,11 @@ pub struct Report {
     pub udp: Option<UdpSummary>,
     /// Whose code mars computed; nothing if no Hoon stack was taken.
     pub hoon: Option<HoonSummary>,
+    /// Time and events by agent and vane, the heaviest first, what is not known last; nothing if no Hoon
+    /// stack was taken.
+    pub agents: Option<Vec<AgentLine>>,
+    /// What their numbers are parts of.
+    pub agents_basis: Option<AgentsBasis>,
     /// Our sums beside the kernel's own.
     pub checks: Vec<Check>,
     /// What the profiler cost.

@@ -112,12 +112,14 @@ pub enum Generation {
     Serf,
 }
 
-/// How the lists of hints of a computation are made: all but the first are damaged memory.
+/// How the lists of hints of a computation are made: all but the first two are damaged memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Hints {
     /// As vere makes them
     #[default]
     Sound,
+    /// The same, by a kernel that leaves no labels on the spin page
+    Unlabelled,
     /// A list that leads back into itself
     Loop,
     /// A list of which a part lies where nothing is mapped

@@ -16,6 +16,7 @@ use crate::shell;
 mod accuracy;
 mod bpf_stats;
 mod events;
+mod flamegraph;
 mod innocent;
 mod load;
 mod programs;
@@ -59,6 +60,8 @@ enum Benchmark {
     Innocent(innocent::Options),
     /// CPU, memory and bytes of sampling mode, beside other tools, at growing switch rates.
     Sampler(sampler::Options),
+    /// Time from a capture of 100,000 samples to its flamegraph, beside perf and inferno.
+    Flamegraph(flamegraph::Options),
 }
 
 /// The results, as `--json` writes them.
@@ -77,6 +80,8 @@ struct Results {
     innocent: Option<innocent::Results>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sampler: Option<sampler::Results>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flamegraph: Option<flamegraph::Results>,
 }
 
 /// Measures what was asked for, prints it as tables, and writes it as JSON.
@@ -100,6 +105,7 @@ pub fn run(options: &Options, consent: &Consent) -> Result<()> {
         Benchmark::Innocent(innocent::Options::default()),
         Benchmark::Sampler(sampler::Options::default()),
         Benchmark::Events(events::Options::default()),
+        Benchmark::Flamegraph(flamegraph::Options::default()),
         Benchmark::Accuracy(accuracy::Options::default()),
     ];
     let asked = &options.benchmark;
@@ -135,6 +141,11 @@ pub fn run(options: &Options, consent: &Consent) -> Result<()> {
                 let found = sampler::run(*options)?;
                 println!("{}", found.table());
                 results.sampler = Some(found);
+            }
+            Benchmark::Flamegraph(options) => {
+                let found = flamegraph::run(*options)?;
+                println!("{}", found.table());
+                results.flamegraph = Some(found);
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::loom::{self, Kid, Loom, PAGE_BYTES};
 use crate::options::Hints;
 use crate::ovum::{Ovum, Workload};
 use crate::packet;
+use crate::spin;
 use crate::stream::Outbox;
 use crate::sys::monotonic_ns;
 use crate::task::Gift;
@@ -52,12 +53,17 @@ pub(super) struct Attempt {
 
 impl Kernel {
     /// A kernel on a loom whose heap is mapped.
-    pub fn new(loom: Loom, hints: Hints, print_bytes: usize) -> anyhow::Result<Self> {
+    pub fn new(
+        loom: Loom,
+        hints: Hints,
+        spin: Option<spin::Page>,
+        print_bytes: usize,
+    ) -> anyhow::Result<Self> {
         let (heap, bytes) = loom.heap();
         // SAFETY: the heap stays mapped to the end of the process, and is written to only between computations and
         // by this thread.
         let computer = unsafe { Computer::calibrate(heap, bytes) };
-        let code = Code::write(&loom, hints);
+        let code = Code::write(&loom, hints, spin);
         Ok(Self {
             code,
             loom,

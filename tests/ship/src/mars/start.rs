@@ -38,12 +38,13 @@ pub fn run(options: &MarsOptions) -> anyhow::Result<u8> {
         .unwrap_or(Ship(0));
     let (disk, ship) = Disk::open(&pier, name, options.lmdb_map_size, "4.6")?;
     let king_pid = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get() as u32);
-    spin::map(ship, king_pid, true).context("cannot make the spin stack in /dev/shm")?;
+    let spin = spin::map(ship, king_pid, true).context("cannot make the spin stack in /dev/shm")?;
     let mut mars = start(
         &pier,
         streams,
         Some((disk, lock)),
         (options.loom, loom::HOME_VERSION),
+        Some(spin),
     )?;
     mars.send(&Gift::Ripe {
         who: Some(ship),
@@ -56,7 +57,13 @@ pub fn run(options: &MarsOptions) -> anyhow::Result<u8> {
 pub fn run_serf(options: &SerfOptions) -> anyhow::Result<u8> {
     let streams = take_over_streams()?;
     let pier = Pier::open(&options.pier);
-    let mut serf = start(&pier, streams, None, (options.loom, loom::UNKNOWN_VERSION))?;
+    let mut serf = start(
+        &pier,
+        streams,
+        None,
+        (options.loom, loom::UNKNOWN_VERSION),
+        None,
+    )?;
     serf.send(&Gift::Ripe {
         who: None,
         event_number: serf.kernel.loom.event_number(),
@@ -70,6 +77,7 @@ fn start(
     (king, outbox): (OwnedFd, Outbox),
     log: Option<(Disk, Lock)>,
     (bex, version): (u32, u64),
+    spin: Option<spin::Page>,
 ) -> anyhow::Result<Mars> {
     // A loom dumped as a core file would fill the disk of a test machine, so unlike vere no such limit is lifted.
     crate::sys::raise_limit(Resource::Nofile, 10240);
@@ -88,7 +96,7 @@ fn start(
         .unwrap_or(0);
     loom::install_fault_handler();
     let is_old = snapshots.load(&mut loom)?;
-    let mut kernel = Kernel::new(loom, hints, print_bytes)?;
+    let mut kernel = Kernel::new(loom, hints, spin, print_bytes)?;
     let saved_event = if is_old {
         kernel.loom.event_number()
     } else {
