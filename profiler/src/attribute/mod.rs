@@ -14,11 +14,12 @@ mod quota;
 mod steal;
 mod syscall;
 mod verdict;
+mod what_if;
 
 pub use blame::Party;
 pub use computing::{Shares, shares_of};
 pub use critical::{CriticalPaths, EventCost, LeafCost, Phase};
-pub use event_times::{EventTimes, Times, WORST_EVENTS};
+pub use event_times::{EventLeaves, EventTimes, Times, WORST_EVENTS};
 pub use leaf::{Cause, Leaf};
 pub use page_in::PageInRule;
 pub use quota::throttled;
@@ -30,6 +31,8 @@ pub use verdict::{
 };
 
 use std::collections::BTreeMap;
+
+pub use what_if::{Removal, p95_ns};
 
 use crate::aggregate::Summaries;
 use crate::aggregate::sched::{ThreadSummary, WaitSummary};
@@ -123,6 +126,16 @@ impl Attribution {
             Some(events) => events.own_computing_ns.min(computing_ns),
             None => computing_ns,
         }
+    }
+
+    /// Computing that held the ship up: behind that of other events, and an event's own where computing is
+    /// what holds it up.
+    pub fn stalling_computing_ns(&self) -> u64 {
+        let own_ns = match self.computing_stalls() {
+            true => 0,
+            false => self.own_computing_ns(),
+        };
+        self.leaf_ns(Leaf::Computing) - own_ns
     }
 
     /// Time of a cause that held the ship up.

@@ -1,6 +1,7 @@
 //! The command line. Only here are the parts wired together; only here is an error printed and
 //! the exit status chosen.
 
+mod audit;
 mod catalogue;
 mod completions;
 mod deep_dive;
@@ -41,6 +42,7 @@ Examples:
   profile ping --ship ~zod                  how long it takes to answer, now
   sudo profile doctor                       what this host lacks
   sudo profile history --store ships.db     what the sampler stored, over time
+  sudo profile audit --ship ~zod            the checklist, without a capture
   profile catalogue ram                     one fix, with its commands
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but incomplete.";
@@ -75,6 +77,8 @@ enum Command {
     Sampler(SamplerArgs),
     /// Shows what the sampler stored: tables, a chart, and where time went.
     History(HistoryArgs),
+    /// Goes through the checklist without a capture: passed, failed, not applicable, cannot tell.
+    Audit(audit::AuditArgs),
     /// Prints every fix: what, why, how its gain is computed, risk and source.
     Catalogue(catalogue::CatalogueArgs),
     /// Prints completions for a shell.
@@ -180,6 +184,8 @@ enum DetailArg {
     Ames,
     /// Block I/O by file.
     Files,
+    /// Every fix: those that would help with their commands, all others with the reason.
+    Fixes,
 }
 
 #[derive(Debug, Args)]
@@ -273,6 +279,7 @@ pub fn main() -> ExitCode {
         Some(Command::Ping(arguments)) => ping::run(&arguments),
         Some(Command::Sampler(arguments)) => sampler::run(&arguments),
         Some(Command::History(arguments)) => history::run(&arguments),
+        Some(Command::Audit(arguments)) => audit::run(&arguments),
         Some(Command::Catalogue(arguments)) => catalogue::run(&arguments),
         Some(Command::Completions(arguments)) => completions::completions(&arguments),
         Some(Command::NameAddresses) => {

@@ -17,6 +17,7 @@ pub(super) fn run(arguments: &ReportArgs) -> anyhow::Result<u8> {
         DetailArg::Events => Detail::Events,
         DetailArg::Ames => Detail::Ames,
         DetailArg::Files => Detail::Files,
+        DetailArg::Fixes => Detail::Fixes,
     });
     match detail {
         Some(detail) => print(&detail::render(&report, detail))?,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::block::{DiskCounters, disk_counters};
 use super::cgroup::{GroupMemory, Throttling, group_memory, throttling};
+use super::interfaces::{InterfaceBytes, interface_bytes};
 use super::kernel::{
     MemoryCounters, PressureFacts, SchedulerCounters, memory_counters, pressure, scheduler_counters,
 };
@@ -42,6 +43,14 @@ pub struct KernelCounters {
     pub memory_pressure: Reading<PressureFacts>,
     /// Every block device, by name.
     pub disks: Reading<BTreeMap<String, DiskCounters>>,
+    /// Every network interface of this host but the loopback, by name.
+    #[serde(default = "interfaces_unread")]
+    pub interfaces: Reading<BTreeMap<String, InterfaceBytes>>,
+}
+
+/// For captures of profilers that did not read them.
+pub fn interfaces_unread() -> Reading<BTreeMap<String, InterfaceBytes>> {
+    Reading::unknown("the capture does not hold it")
 }
 
 /// Counters of one process since it started.
@@ -169,6 +178,7 @@ pub fn counters(roots: &Roots, targets: &Targets) -> KernelCounters {
         group_memory: group_memory(roots, &cgroup_member),
         memory_pressure: pressure(roots, "memory").into(),
         disks: disk_counters(roots).into(),
+        interfaces: interface_bytes(&Process::own(roots)).into(),
         end_ktime_ns: now_ktime_ns(),
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{ReadError, Reading, Roots, read_parsed, read_text};
 
 /// Settings that a check, a fix or a doubt depends on. They are kept as the text the kernel gives.
-pub const SYSCTLS: [&str; 21] = [
+pub const SYSCTLS: [&str; 25] = [
     "fs.file-max",
     "kernel.bpf_stats_enabled",
     "kernel.kptr_restrict",
@@ -25,7 +25,11 @@ pub const SYSCTLS: [&str; 21] = [
     "net.core.rmem_max",
     "net.core.wmem_max",
     "net.ipv4.tcp_congestion_control",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_wmem",
+    "vm.dirty_background_bytes",
     "vm.dirty_background_ratio",
+    "vm.dirty_bytes",
     "vm.dirty_ratio",
     "vm.max_map_count",
     "vm.overcommit_memory",
@@ -297,6 +301,17 @@ pub fn scheduler_counters(roots: &Roots) -> Result<SchedulerCounters, ReadError>
         iowait_ns: ns(iowait),
         idle_ns: ns(stats.total.idle + iowait),
     })
+}
+
+/// How long the host is up, time asleep included: `/proc/uptime`.
+pub fn uptime_ns(roots: &Roots) -> Result<u64, ReadError> {
+    let path = roots.proc.join("uptime");
+    let text = read_text(&path)?;
+    let seconds = text.split_whitespace().next().unwrap_or_default();
+    let seconds: f64 = seconds
+        .parse()
+        .map_err(|_| ReadError::malformed(&path, text.trim()))?;
+    Ok((seconds * 1e9) as u64)
 }
 
 /// Memory-management events of the whole machine since boot, in pages or times. `None`: this

@@ -14,6 +14,8 @@ pub enum Detail {
     Ames,
     /// Block I/O by file.
     Files,
+    /// Every fix, with its reason and its commands.
+    Fixes,
 }
 
 /// Columns of the first cell; a longer one has a line of its own.
@@ -31,6 +33,7 @@ pub fn render(report: &Report, detail: Detail) -> String {
         },
         Detail::Ames => ames(&mut page, &report.ames),
         Detail::Files => files(&mut page, report),
+        Detail::Fixes => page.text(&super::fixes::all(report)),
     }
     page.into_text()
 }

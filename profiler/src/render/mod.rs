@@ -1,8 +1,11 @@
 //! From a report to what people and programs read. Names that come from the traced processes may
 //! hold anything; each renderer makes them harmless at its own border.
 
+pub mod audit;
+pub mod catalogue;
 pub mod detail;
 mod events;
+mod fixes;
 pub mod flamegraph;
 pub mod history;
 pub mod json;

@@ -66,6 +66,7 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
         events: events.as_ref(),
         state,
     };
+    let advised = recommend(&situation, kind, &findings);
     Report {
         schema_version: SCHEMA_VERSION,
         profiler_version: meta.profiler_version.clone(),
@@ -85,7 +86,8 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
         mars_spans: mars_spans(capture, summaries),
         busy_ns: attribution.busy_ns(),
         not_the_cause: sentence::not_the_cause(kind, cause, &facts),
-        fixes: recommend(&situation, kind, &findings),
+        fixes: advised.fixes,
+        fixes_together: advised.together,
         threads: summaries
             .threads
             .iter()

@@ -16,7 +16,7 @@ pub use checks::{DISK_BUSY, DISK_BYTES, THROTTLED_TIME};
 pub use events::{
     BehindLine, EventTimesLine, KindLine, PhaseLine, TimesLine, WorstEvent, WorstPart,
 };
-pub use findings::MANY_MAPPINGS_RATIO;
+pub use findings::{FULL_RATIO, LOW_GAP_BYTES, MANY_FILES_RATIO, MANY_MAPPINGS_RATIO};
 use host::is_named;
 pub use host::{
     BusySplit, DeviceShare, DeviceUse, FileLine, Neighbours, PartyShare, ShipOrHost, StealLine,
@@ -33,7 +33,7 @@ use crate::aggregate::snapshot::SnapshotSummary;
 use crate::aggregate::udp::UdpSummary;
 use crate::attribute::{Cause, Leaf, PageInRule, VerdictKind};
 use crate::model::EndReason;
-use crate::recommend::Fix;
+use crate::recommend::{Fix, P95};
 use crate::ship::Role;
 
 /// Version of [`Report`] as JSON. Raised when a field changes its meaning or goes away.
@@ -78,6 +78,8 @@ pub struct Report {
     pub not_the_cause: Vec<String>,
     /// Fixes, ranked.
     pub fixes: Vec<Fix>,
+    /// The events' p95 with all recommended fixes, where there is more than one for their time.
+    pub fixes_together: Option<P95>,
     /// Budgets of all threads.
     pub threads: Vec<ThreadBudget>,
     /// Block I/O.

@@ -9,6 +9,7 @@
 
 mod accuracy;
 mod ames;
+mod audit;
 mod captures;
 mod container;
 mod errors;

@@ -18,8 +18,8 @@ use crate::model::{
 use crate::sampler::reading::difference;
 use crate::sampler::thinning::{SAMPLE_HZ, Thinning};
 use crate::sampler::window::{Circumstances, clock_step_ns, window};
-use crate::ship::Ship;
 use crate::ship::loom::{self, LoomAnswer};
+use crate::ship::{Setup, Ship};
 use crate::store::{Retention, StoreError};
 
 /// A moment by both clocks.
@@ -178,6 +178,7 @@ impl Sampler<'_> {
             loom_use: Reading::unknown("not read while sampling: it holds the ship up"),
             king_counters_start: king_not_asked(),
             king_counters_end: king_not_asked(),
+            setup: Setup::not_kept(),
             neighbours: Reading::unknown("not told apart while sampling"),
             losses: end.losses.clone(),
             program_costs: Vec::new(),
