@@ -214,7 +214,7 @@ fn a_king_that_takes_nothing_from_mars_is_told() {
     let printed = ship.mars_truth().unwrap().into_iter().filter_map(|line| {
         let printed = line["printed_ktime_ns"].as_array()?;
         let (from, to) = (printed[0].as_u64()?, printed[1].as_u64()?);
-        (from >= start && to < end).then_some((to - from, from - start))
+        (from >= start && to < end).then(|| (to - from, from - start))
     });
     let (took, since) = printed.max().unwrap();
     let spans = report.0["mars_spans"]["longest"].as_array().unwrap();
