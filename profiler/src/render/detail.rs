@@ -2,7 +2,6 @@
 
 use super::page::Page;
 use crate::aggregate::ames::{AmesSummary, BothWays, TimesSummary};
-use crate::host::Reading;
 use crate::report::units::{bytes, count, duration};
 use crate::report::{EventTimesLine, Report, TimesLine, WorstEvent};
 
@@ -172,7 +171,10 @@ fn ames(page: &mut Page, ames: &AmesSummary) {
         ("poke to its acknowledgement", &ames.poke_round_trips),
         ("message to its acknowledgement", &ames.ames_round_trips),
     ] {
-        page.wrapped(&format!("{name}: "), &times_of(times));
+        page.wrapped(
+            &format!("{name}: "),
+            &times_of(times.known(), times.reason()),
+        );
     }
     let drops = match ames.mesa_queue_drops.known() {
         Some(drops) => count(*drops),
@@ -185,9 +187,9 @@ fn not_measured(reason: Option<&str>) -> String {
     format!("not measured: {}", reason.unwrap_or("unknown"))
 }
 
-fn times_of(times: &Reading<TimesSummary>) -> String {
-    let Some(known) = times.known() else {
-        return not_measured(times.reason());
+fn times_of(times: Option<&TimesSummary>, reason: Option<&str>) -> String {
+    let Some(known) = times else {
+        return not_measured(reason);
     };
     let quantile = |ns: Option<u64>| ns.map_or("-".to_owned(), duration);
     match known.count {

@@ -1,12 +1,14 @@
 //! The way of each message: what belongs to it, from its arrival at the king to its release.
 
+use std::collections::VecDeque;
+
 use profiler_common::loss;
 
 use super::computation::Work;
 use super::course::Course;
 use super::frame::Frame;
 use super::message::Errand;
-use super::pairing::{self, Evidence, Message, Paired};
+use super::pairing::{self, Evidence, LIMIT, Message, Paired};
 use super::release::{Release, Releases};
 use super::rest::{arrival, is_idle_in_epoll};
 use super::timeline::{Absence, Timeline};
@@ -82,6 +84,7 @@ pub fn follow(
             Way::Unmatched => unmatched += 1,
         }
     }
+    summary.sent_at_limit = sent_at_limit(&spans);
     summary.matched_by_limit = by_limit;
     (summary.spans, summary.unfinished, summary.unmatched) = (spans, unfinished, unmatched);
 }
@@ -122,10 +125,62 @@ impl Follower<'_> {
     }
 }
 
+/// How many events the king could not have sent before: it sent them when the message before had left it
+/// at its limit.
+fn sent_at_limit(spans: &[EventSpan]) -> u64 {
+    let mut under_way: VecDeque<u64> = VecDeque::new();
+    let (mut count, mut is_full) = (0, false);
+    for span in spans {
+        count += u64::from(is_full && span.kind.is_some());
+        // Answers come in the order of messages.
+        while under_way
+            .front()
+            .is_some_and(|answered| *answered < span.sent_ktime_ns)
+        {
+            under_way.pop_front();
+        }
+        under_way.push_back(span.answered_ktime_ns);
+        is_full = under_way.len() >= LIMIT;
+    }
+    count
+}
+
 fn messages(frames: &[Frame]) -> Vec<Message> {
     let messages = frames.iter().map(|frame| Message {
         sent_ktime_ns: frame.sent_ktime_ns,
         content: frame.content.clone(),
     });
     messages.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::events::EventKind;
+
+    #[test]
+    fn events_behind_ten_others_may_have_waited_in_the_king() {
+        let span = |sent_ktime_ns, answered_ktime_ns| EventSpan {
+            kind: Some(EventKind::Timer),
+            is_mass: false,
+            arrived_ktime_ns: sent_ktime_ns,
+            sent_ktime_ns,
+            work: Work {
+                start_ktime_ns: sent_ktime_ns,
+                end_ktime_ns: answered_ktime_ns,
+                succeeded: true,
+                event_number: None,
+            },
+            commit: None,
+            answered_ktime_ns,
+            released_ktime_ns: answered_ktime_ns,
+        };
+        let mut spans: Vec<EventSpan> = (0..10).map(|at| span(at, 100 + at)).collect();
+        assert_eq!(sent_at_limit(&spans), 0);
+        // It was sent when the first was answered, and is the tenth again; the next comes much later.
+        spans.push(span(101, 200));
+        spans.push(span(111, 211));
+        spans.push(span(300, 301));
+        assert_eq!(sent_at_limit(&spans), 2);
+    }
 }

@@ -84,6 +84,9 @@ pub struct EventsSummary {
     pub unfinished: u64,
     /// Messages that could not be matched with their computation, commit and answer.
     pub unmatched: u64,
+    /// Events that were sent when one of ten that were under way was answered: they may have waited in the
+    /// king's own queue before, which nothing tells.
+    pub sent_at_limit: u64,
     /// Whether mars never slept, so that it was the king's limit that told which answer is whose.
     pub matched_by_limit: bool,
     /// What king, mars and the workers did.
