@@ -25,18 +25,22 @@ struct Detail {
     all_names: bool,
     /// Whether it is said where the rest is.
     hint: bool,
+    /// Whether it is said what all bring together.
+    together: bool,
 }
 
 /// From the most to the least that is said on a screen.
-const DETAILS: [Detail; 8] = [
+const DETAILS: [Detail; 7] = [
     Detail::screen(usize::MAX, usize::MAX, usize::MAX, 4, true),
     Detail::screen(usize::MAX, usize::MAX, 1, 4, true),
     Detail::screen(5, 2, 1, 2, true),
     Detail::screen(3, 1, 1, 1, true),
     Detail::screen(3, 1, 1, 1, false),
     Detail::screen(3, 1, 1, 0, false),
-    Detail::screen(2, 1, 1, 0, false),
-    Detail::screen(1, 1, 1, 0, false),
+    Detail {
+        together: false,
+        ..Detail::screen(3, 1, 1, 0, false)
+    },
 ];
 
 impl Detail {
@@ -54,6 +58,7 @@ impl Detail {
             others,
             all_names: false,
             hint,
+            together: true,
         }
     }
 
@@ -65,6 +70,7 @@ impl Detail {
         others: usize::MAX,
         all_names: true,
         hint: false,
+        together: true,
     };
 }
 
@@ -100,7 +106,7 @@ fn section(report: &Report, detail: Detail) -> String {
     if help.len() > detail.shown {
         page.line(&format!("  and {} more", help.len() - detail.shown));
     }
-    if let Some(p95) = &report.fixes_together {
+    if let Some(p95) = report.fixes_together.as_ref().filter(|_| detail.together) {
         page.line(&format!(
             "  all of them together: {}; what overlaps counts once",
             change(p95)
