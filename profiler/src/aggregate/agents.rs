@@ -83,7 +83,8 @@ pub fn summarise(capture: &Capture, followed: Option<&EventsSummary>) -> Option<
     for (_, owner) in &samples {
         entry(&mut agents, owner).samples += 1;
     }
-    let followed = followed.map(|followed| (followed, Runs::of(followed, &samples)));
+    let end_ktime_ns = capture.meta.clocks.end_ktime_ns;
+    let followed = followed.map(|followed| (followed, Runs::of(followed, &samples, end_ktime_ns)));
     let followed = followed.as_ref();
     let totals = followed.map(|(events, runs)| follow(events, runs, &samples, &mut agents));
     let computing_ns = match followed {
@@ -143,15 +144,18 @@ struct Run {
 }
 
 impl Runs {
-    fn of(followed: &EventsSummary, samples: &[(u64, Option<String>)]) -> Self {
+    fn of(followed: &EventsSummary, samples: &[(u64, Option<String>)], end_ktime_ns: u64) -> Self {
         let none = Timeline::default();
         let timeline = followed.mars.and_then(|mars| followed.timelines.get(&mars));
         let timeline = timeline.unwrap_or(&none);
-        let mut runs: Vec<Run> = followed
-            .computations
-            .iter()
-            .map(|one| {
-                let (start, end) = (one.start_ktime_ns, one.end_ktime_ns);
+        let whole = followed.computations.iter();
+        let whole = whole.map(|one| (one.start_ktime_ns, one.end_ktime_ns));
+        // The one under way at the end; of one from before the window the beginning is not known.
+        let open = followed.computing_since_ktime_ns;
+        let open = open.map(|since| (since, end_ktime_ns.max(since)));
+        let mut runs: Vec<Run> = whole
+            .chain(open)
+            .map(|(start, end)| {
                 let within = range(samples, start, end);
                 let away = timeline.within(start, end).iter().map(|absence| {
                     absence.end_ktime_ns.min(end) - absence.start_ktime_ns.max(start)
@@ -315,7 +319,7 @@ mod tests {
             })
             .collect();
         let mut agents = BTreeMap::new();
-        let runs = Runs::of(&followed, &samples);
+        let runs = Runs::of(&followed, &samples, 5_000);
         let totals = follow(&followed, &runs, &samples, &mut agents);
         assert_eq!((totals.events, totals.slow_events), (40, Some(40)));
         assert_eq!((totals.computations, totals.sampled_computations), (40, 30));

@@ -123,44 +123,82 @@ impl Folded {
     }
 
     /// The tree that the stacks make: frames in the order of their names, each followed by those in it.
+    /// What is too narrow to be drawn is left out, and counts as its outer frame's own.
     pub fn rows(&self) -> Vec<Row<'_>> {
         // Names are compared once, and not for each stack.
-        let ranks: BTreeMap<FrameId, u32> = (0..)
-            .zip(self.ids.values())
-            .map(|(r, id)| (*id, r))
-            .collect();
-        let mut stacks: Vec<(Vec<(u32, FrameId)>, &Sides)> = self
+        let by_rank: Vec<FrameId> = self.ids.values().copied().collect();
+        let mut ranks: Vec<u32> = vec![0; by_rank.len()];
+        for (rank, id) in (0..).zip(&by_rank) {
+            ranks[*id as usize] = rank;
+        }
+        let mut stacks: Vec<(Vec<u32>, &Sides)> = self
             .stacks
             .iter()
-            .map(|(ids, sides)| (ids.iter().map(|id| (ranks[id], *id)).collect(), sides))
+            .map(|(ids, sides)| (ids.iter().map(|id| ranks[*id as usize]).collect(), sides))
             .collect();
         stacks.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let mut rows: Vec<Row<'_>> = Vec::new();
-        // The rows of the stack before, outermost first.
-        let mut path: Vec<usize> = Vec::new();
-        let mut last: &[(u32, FrameId)] = &[];
-        for (stack, sides) in &stacks {
-            let shared = last.iter().zip(stack).take_while(|(a, b)| a == b).count();
-            path.truncate(shared);
-            for (_, id) in &stack[shared..] {
-                rows.push(Row {
-                    depth: path.len(),
-                    frame: self.frame(*id),
-                    parent: path.last().copied(),
-                    own: Sides::default(),
-                    sum: Sides::default(),
-                });
-                path.push(rows.len() - 1);
+        let mut grower = Grower {
+            folded: self,
+            by_rank: &by_rank,
+            least: self.total().map(|side| side.total / DRAWN),
+            rows: Vec::new(),
+        };
+        grower.grow(&stacks, 0, None);
+        grower.rows
+    }
+}
+
+/// A frame is drawn from this part of the whole on: inferno's own limit, a hundredth of a per cent.
+const DRAWN: u64 = 10_000;
+
+/// Makes rows of stacks that are in order.
+struct Grower<'a, 'b> {
+    folded: &'a Folded,
+    by_rank: &'b [FrameId],
+    least: [u64; 2],
+    rows: Vec<Row<'a>>,
+}
+
+impl Grower<'_, '_> {
+    /// Adds the frames at `depth` of stacks that have all outer ones in common. Returns what of their
+    /// weights is in none.
+    fn grow(
+        &mut self,
+        stacks: &[(Vec<u32>, &Sides)],
+        depth: usize,
+        parent: Option<usize>,
+    ) -> Sides {
+        let mut own = Sides::default();
+        let mut rest = stacks;
+        while let Some((stack, sides)) = rest.first() {
+            let Some(rank) = stack.get(depth) else {
+                add(&mut own, sides);
+                rest = &rest[1..];
+                continue;
+            };
+            let count = rest.partition_point(|(other, _)| other.get(depth) <= Some(rank));
+            let (group, after) = rest.split_at(count);
+            rest = after;
+            let mut sum = Sides::default();
+            for (_, sides) in group {
+                add(&mut sum, sides);
             }
-            if let Some(innermost) = path.last() {
-                rows[*innermost].own = **sides;
+            let is_drawn = |side: usize| sum[side].total > 0 && sum[side].total >= self.least[side];
+            if !is_drawn(0) && !is_drawn(1) {
+                add(&mut own, &sum);
+                continue;
             }
-            for row in &path {
-                add(&mut rows[*row].sum, sides);
-            }
-            last = stack;
+            let row = self.rows.len();
+            self.rows.push(Row {
+                depth,
+                frame: self.folded.frame(self.by_rank[*rank as usize]),
+                parent,
+                own: Sides::default(),
+                sum,
+            });
+            self.rows[row].own = self.grow(group, depth + 1, Some(row));
         }
-        rows
+        own
     }
 }
 
