@@ -1,7 +1,7 @@
 //! Upkeep: snapshots, packing, other ships, and whether there is something to compare with.
 
 use super::{
-    BASELINES, Declaration, Facts, Found, declare, failed, judged, known, not_applicable, passed,
+    Declaration, Facts, Found, References, declare, failed, judged, known, not_applicable, passed,
 };
 use crate::catalogue::pack_schedule;
 use crate::model::NS_PER_S;
@@ -120,11 +120,12 @@ fn ships(facts: &Facts) -> Result<Found, String> {
 }
 
 fn baseline(facts: &Facts) -> Result<Found, String> {
-    let names = known(&facts.baselines)?;
+    let References { directory, names } = known(&facts.baselines)?;
+    let directory = directory.display();
     Ok(match names.first() {
-        Some(first) => passed(format!("{} in {BASELINES}, as {first}", names.len())),
+        Some(first) => passed(format!("{} in {directory}, as {first}", names.len())),
         None => failed(format!(
-            "none in {BASELINES}; one is made by: mkdir -p {BASELINES}; sudo profile -o {BASELINES}/NAME"
+            "none in {directory}; one is kept by: profile baseline save NAME CAPTURE"
         )),
     })
 }

@@ -2,12 +2,15 @@
 //! the exit status chosen.
 
 mod audit;
+mod baseline;
 mod catalogue;
 mod completions;
 mod deep_dive;
+mod diff;
 mod doctor;
 mod history;
 mod hoon;
+mod journal;
 mod now;
 mod ping;
 mod report;
@@ -29,6 +32,8 @@ const DONE: u8 = 0;
 const FAILED: u8 = 1;
 /// Done, but something was lost or could not be measured.
 const INCOMPLETE: u8 = 3;
+/// Done, and a threshold that was asked for is exceeded.
+const EXCEEDED: u8 = 4;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,6 +48,7 @@ Examples:
   sudo profile history --store ships.db     what the sampler stored, over time
   sudo profile audit --ship ~zod            the checklist, without a capture
   profile catalogue ram                     one fix, with its commands
+  profile diff zod-1 zod-2                  did the change in between help?
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but incomplete.";
 
@@ -76,6 +82,12 @@ enum Command {
     History(HistoryArgs),
     /// Goes through the checklist without a capture: passed, failed, not applicable, cannot tell.
     Audit(audit::AuditArgs),
+    /// Says what changed between two captures: helped, no effect, worse, or not enough data.
+    Diff(diff::DiffArgs),
+    /// Keeps captures under names, to compare with later.
+    Baseline(baseline::BaselineArgs),
+    /// Documents changes: what, when, what it did to the host's values, and what came of it.
+    Journal(journal::JournalArgs),
     /// Prints every fix: what, why, how its gain is computed, risk and source.
     Catalogue(catalogue::CatalogueArgs),
     /// Prints completions for a shell.
@@ -258,6 +270,9 @@ pub fn main() -> ExitCode {
         Some(Command::Sampler(arguments)) => sampler::run(&arguments),
         Some(Command::History(arguments)) => history::run(&arguments),
         Some(Command::Audit(arguments)) => audit::run(&arguments),
+        Some(Command::Diff(arguments)) => diff::run(&arguments),
+        Some(Command::Baseline(arguments)) => baseline::run(&arguments),
+        Some(Command::Journal(arguments)) => journal::run(&arguments),
         Some(Command::Catalogue(arguments)) => catalogue::run(&arguments),
         Some(Command::Completions(arguments)) => completions::completions(&arguments),
         Some(Command::NameAddresses) => {

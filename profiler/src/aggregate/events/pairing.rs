@@ -35,7 +35,7 @@ impl Message {
 }
 
 /// Most messages that the king leaves unanswered (`pkg/vere/pier.c`).
-const LIMIT: usize = 10;
+pub const LIMIT: usize = 10;
 
 /// For each message how it was computed, and when it was answered.
 pub type Pairs = (Vec<Option<Work>>, Vec<Option<u64>>);
