@@ -15,6 +15,10 @@ pub fn run(consent: &Consent) -> Result<()> {
     if consent::in_ci() || rustix::process::geteuid().is_root() {
         host::prepare(&host::FAULT_TOOLS, consent)?;
     }
+    // Elsewhere the test that needs it says that it is skipped.
+    if consent::in_ci() {
+        host::prepare(&host::BROWSER, consent)?;
+    }
     add_components(consent)?;
     if consent::in_ci() || ebpf::is_available() {
         shell::heading("eBPF programs from source");

@@ -1,5 +1,6 @@
 //! From events and sums to summaries, one file per probe family.
 
+pub mod agents;
 pub mod ames;
 pub mod block;
 pub mod cpu_clock;
@@ -41,17 +42,21 @@ pub struct Summaries {
     pub samples: Vec<(ThreadId, u64)>,
     /// Their Hoon stacks; nothing if none were taken.
     pub hoon: Option<hoon::HoonSummary>,
+    /// Time and events by agent and vane; nothing if no Hoon stack was taken.
+    pub agents: Option<agents::AgentsSummary>,
 }
 
 /// Sums a capture up.
 pub fn aggregate(capture: &Capture) -> Summaries {
     let threads = sched::summarise(capture);
     let block = block::summarise(capture, &threads);
+    let events = events::summarise(capture);
     Summaries {
+        agents: agents::summarise(capture, events.as_ref()),
         block,
         memory: memory::summarise(capture, &threads),
         snapshots: snapshot::summarise(capture, &threads),
-        events: events::summarise(capture),
+        events,
         ames: ames::summarise(capture),
         udp: udp::summarise(capture),
         neighbours: neighbour::summarise(capture),

@@ -134,7 +134,7 @@ fn loom_fits(facts: &Facts) -> Result<Found, String> {
         .ok_or("its --loom makes no sense")?;
     let memory = known(&facts.host.kernel.memory)?;
     let room = memory.total_bytes.saturating_add(memory.swap_total_bytes);
-    let text = format!("{} of loom, {} of RAM and swap", bytes(size), bytes(room));
+    let text = format!("{} in {} of RAM and swap", bytes(size), bytes(room));
     if size <= room {
         return Ok(passed(text));
     }

@@ -154,6 +154,7 @@ struct Declaration {
     id: &'static str,
     title: &'static str,
     fix: Option<&'static str>,
+    command: Option<&'static str>,
     ask: fn(&Facts) -> Result<Found, String>,
 }
 
@@ -167,6 +168,7 @@ const fn declare(
         id,
         title,
         fix,
+        command: None,
         ask,
     }
 }
@@ -184,6 +186,8 @@ pub struct Check {
     pub evidence: String,
     /// The fix of the catalogue that is for it.
     pub fix: Option<&'static str>,
+    /// The command that mends it, where the catalogue has none.
+    pub command: Option<&'static str>,
 }
 
 /// The whole checklist.
@@ -227,6 +231,7 @@ pub fn audit(facts: &Facts) -> Audit {
             outcome,
             evidence,
             fix: declared.fix,
+            command: declared.command.filter(|_| outcome == Outcome::Failed),
         }
     });
     Audit {

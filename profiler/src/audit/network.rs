@@ -62,7 +62,7 @@ fn port(facts: &Facts) -> Result<Found, String> {
 fn fixed_port(facts: &Facts) -> Result<Found, String> {
     Ok(match known(&facts.setup.chosen_port)? {
         Some(port) => passed(format!("-p {port}")),
-        None => failed("vere was started without -p: the next start takes another port"),
+        None => failed("without -p the next start takes another"),
     })
 }
 
@@ -85,7 +85,7 @@ fn buffers(facts: &Facts) -> Result<Found, String> {
 
 fn facts_drops(facts: &Facts) -> String {
     match &facts.lost_datagrams {
-        crate::host::Reading::Known(lost) => format!(", {} datagrams lost so far", count(*lost)),
+        crate::host::Reading::Known(lost) => format!(", {} lost so far", count(*lost)),
         crate::host::Reading::Unknown { .. } => String::new(),
     }
 }
@@ -99,7 +99,7 @@ fn tcp(facts: &Facts) -> Result<Found, String> {
     let control = control.and_then(|value| value.known());
     let control = control.map_or("unknown", String::as_str);
     Ok(not_applicable(format!(
-        "congestion control {control}: nothing of TCP's concerns Ames, which is UDP"
+        "{control}: Ames is UDP, and none of it concerns that"
     )))
 }
 

@@ -5,14 +5,15 @@ use crate::attribute::ratio;
 use crate::catalogue::{disk_class, io_scheduler, noatime};
 use crate::host::block::{Backing, BlockDevice, DeviceClass, DiskCounters};
 use crate::report::FULL_RATIO;
-use crate::report::units::{bytes, count, duration, percent};
+use crate::report::units::{bytes, duration, percent};
 
 /// A pier larger than this is a symptom (requirements of the field).
 const LARGE_PIER_BYTES: u64 = 50 << 30;
 /// iowait above this is a symptom (the same).
 const IOWAIT_RATIO: f64 = 0.2;
-/// Epochs from which on old ones can be chopped off (vere `pkg/vere/disk.c`).
-const CHOPPABLE_EPOCHS: usize = 3;
+/// Epochs from which on old ones can be chopped off: roll begins another, and chop leaves two (vere
+/// `pkg/vere/disk.c`).
+const CHOPPABLE_EPOCHS: usize = 2;
 
 pub(super) const CHECKS: &[Declaration] = &[
     declare("storage-class", "pier on an SSD", Some("disk-class"), class),
@@ -104,10 +105,7 @@ fn iowait(facts: &Facts) -> Result<Found, String> {
     let share = ratio(scheduler.iowait_ns, whole_ns);
     Ok(judged(
         share < IOWAIT_RATIO,
-        format!(
-            "iowait {} of the CPUs' time since the start",
-            percent(share)
-        ),
+        format!("iowait {} since the start", percent(share)),
     ))
 }
 
@@ -129,7 +127,7 @@ fn mount_options(facts: &Facts) -> Result<Found, String> {
     let option = noatime::option(&mount.options);
     let written = match option {
         "noatime" => "no time is written",
-        "relatime" => "a time is written once a day and file, which nobody notices",
+        "relatime" => "once a day and file",
         _ => "every read writes a time",
     };
     let place = mount.mount_point.display();
@@ -175,11 +173,8 @@ fn epochs(facts: &Facts) -> Result<Found, String> {
     if many == 0 {
         return Ok(not_applicable("the log has no epochs (vere before 3.0)"));
     }
-    let text = format!(
-        "{} epochs, {} of log",
-        count(many as u64),
-        bytes(log.log_bytes)
-    );
+    let epochs = if many == 1 { "epoch" } else { "epochs" };
+    let text = format!("{many} {epochs}, {} of log", bytes(log.log_bytes));
     let space = known(&facts.host.storage.space)?;
     // Old epochs are history; they are in the way only where room is short.
     let is_short = space.used_ratio() > FULL_RATIO;

@@ -3,7 +3,7 @@
 use super::{
     Declaration, Facts, Found, References, declare, failed, judged, known, not_applicable, passed,
 };
-use crate::catalogue::pack_schedule;
+use crate::host::schedules::Schedule;
 use crate::model::NS_PER_S;
 use crate::report::LOW_GAP_BYTES;
 use crate::report::units::{bytes, duration};
@@ -46,7 +46,10 @@ pub(super) const CHECKS: &[Declaration] = &[
         Some("fewer-ships"),
         ships,
     ),
-    declare("baseline", "a baseline exists", None, baseline),
+    Declaration {
+        command: Some("sudo profile -o DIR --seconds 60; sudo profile baseline save NAME DIR"),
+        ..declare("baseline", "a baseline exists", None, baseline)
+    },
 ];
 
 fn snapshots(facts: &Facts) -> Result<Found, String> {
@@ -61,32 +64,27 @@ fn snapshots(facts: &Facts) -> Result<Found, String> {
     let seconds = config.snap_time_s.unwrap_or(DEFAULT_SNAP_S);
     // Whether the ship suffers by it only a capture tells.
     Ok(not_applicable(format!(
-        "every {}; how long the ship stands still for one, a capture says",
+        "every {}; what that costs, a capture says",
         duration(seconds.saturating_mul(NS_PER_S))
     )))
 }
 
 fn pack(facts: &Facts) -> Result<Found, String> {
-    by_need(
-        facts,
-        pack_schedule::found(&facts.setup.schedules, |one| one.packs),
-    )
+    by_need(facts, |schedule| schedule.packs)
 }
 
 fn meld(facts: &Facts) -> Result<Found, String> {
-    by_need(
-        facts,
-        pack_schedule::found(&facts.setup.schedules, |one| one.melds),
-    )
+    by_need(facts, |schedule| schedule.melds)
 }
 
 /// A schedule is missed only where the loom is nearly full.
-fn by_need(facts: &Facts, schedule: Option<String>) -> Result<Found, String> {
-    if let Some(schedule) = schedule {
-        return Ok(passed(format!("scheduled: {schedule}")));
+fn by_need(facts: &Facts, wanted: fn(&Schedule) -> bool) -> Result<Found, String> {
+    let mut schedules = facts.setup.schedules.found.iter();
+    if let Some(schedule) = schedules.find(|one| wanted(one)) {
+        return Ok(passed(format!("scheduled in {}", schedule.file.display())));
     }
     let gap = facts.home()?.free_gap_bytes;
-    let text = format!("no schedule, and {} of the loom are free", bytes(gap));
+    let text = format!("no schedule; {} of loom free", bytes(gap));
     match (gap >= LOW_GAP_BYTES, facts.setup.schedules.unread.first()) {
         (true, _) => Ok(passed(text)),
         (false, None) => Ok(failed(text)),
@@ -102,20 +100,20 @@ fn write_back(facts: &Facts) -> Result<Found, String> {
     let background = facts.sysctl("vm.dirty_background_ratio")?;
     let limit = facts.sysctl("vm.dirty_ratio")?;
     Ok(not_applicable(format!(
-        "dirty_background_ratio {background}, dirty_ratio {limit}; a capture says whether writes wait"
+        "ratios {background} and {limit}; a capture says whether they wait"
     )))
 }
 
 fn ships(facts: &Facts) -> Result<Found, String> {
     let others = known(&facts.others)?;
     let text = match others.len() {
-        0 => "no other ship".to_owned(),
+        0 => return Ok(passed("no other ship")),
         1 => "1 other ship".to_owned(),
         many => format!("{many} other ships"),
     };
     Ok(judged(
         others.len() + 1 < MANY_SHIPS,
-        format!("{text}; what they cost this one, a capture says"),
+        format!("{text}; what that costs, a capture says"),
     ))
 }
 
@@ -124,8 +122,6 @@ fn baseline(facts: &Facts) -> Result<Found, String> {
     let directory = directory.display();
     Ok(match names.first() {
         Some(first) => passed(format!("{} in {directory}, as {first}", names.len())),
-        None => failed(format!(
-            "none in {directory}; one is kept by: profile baseline save NAME CAPTURE"
-        )),
+        None => failed(format!("none in {directory}")),
     })
 }

@@ -6,8 +6,9 @@ use crate::attribute::Cause;
 use crate::report::FULL_RATIO;
 use crate::report::units::{bytes, percent};
 
-/// Epochs that chop leaves: the last two (vere `pkg/vere/disk.c`, `u3_disk_chop`).
-const KEPT_EPOCHS: usize = 2;
+/// Epochs of those that there are which stay: chop leaves two (vere `pkg/vere/disk.c`, `u3_disk_chop`),
+/// and one of them is the one that roll begins before.
+const KEPT_EPOCHS: usize = 1;
 
 /// The entry.
 pub const ENTRY: Entry = Entry {
@@ -15,9 +16,9 @@ pub const ENTRY: Entry = Entry {
     title: "chop old epochs off the event log",
     cause: Cause::Disk,
     shrinks: &[],
-    why: "The event log only grows, and a ship whose disk is full dies. Chopping deletes all epochs but \
-          the last two, with the events in them.",
-    gain: "No time: disk space, as much as the epochs before the last two take. Advised where the disk \
+    why: "The event log only grows, and a ship whose disk is full dies. Rolling begins an epoch, and \
+          chopping deletes all but the last two, with the events in them.",
+    gain: "No time: disk space, as much as the epochs before the last one take. Advised where the disk \
            is fuller than 85 %.",
     check: "epochs in .urb/log and what they take, the image's size, free space of the pier's disk",
     answers: &[
@@ -42,7 +43,7 @@ pub const ENTRY: Entry = Entry {
 };
 
 fn assess(situation: &Situation<'_>) -> super::Assessment {
-    let proposed = "the last two epochs";
+    let proposed = "the last epoch and a new one";
     let space = situation.meta().host.storage.space.known();
     let log = situation.setup().and_then(|setup| match &setup.log {
         crate::host::Reading::Known(log) => Ok(log),
@@ -58,7 +59,7 @@ fn assess(situation: &Situation<'_>) -> super::Assessment {
         proposed,
     );
     if epochs <= KEPT_EPOCHS {
-        return setting.already_so(format!("there are {epochs} epochs, and chop keeps two"));
+        return setting.already_so("there is no epoch before the last: roll begins one");
     }
     let Some(space) = space else {
         return setting.cannot_tell("the free space is not known");

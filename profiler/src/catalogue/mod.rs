@@ -28,7 +28,7 @@ mod meld_schedule;
 mod nice;
 pub mod noatime;
 mod pack;
-pub mod pack_schedule;
+mod pack_schedule;
 mod place;
 mod ram;
 pub mod rmem_max;

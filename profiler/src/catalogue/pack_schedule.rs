@@ -48,7 +48,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
 }
 
 /// What is found of one kind of schedule, in a sentence.
-pub fn found(schedules: &Schedules, wanted: fn(&Schedule) -> bool) -> Option<String> {
+fn found(schedules: &Schedules, wanted: fn(&Schedule) -> bool) -> Option<String> {
     let first = schedules.found.iter().find(|one| wanted(one))?;
     Some(format!("{}: {}", first.file.display(), first.command))
 }

@@ -328,15 +328,6 @@ fn rarer_snapshots_save_what_the_interval_says() {
     assert_eq!(at(Some(120), &short, 40).answer, Answer::WouldHarm);
 }
 
-#[test]
-fn up_to_vere_3_5_the_interval_is_not_known() {
-    let found = ask("snap-time", &[(Leaf::Snapshot, 30)], |capture| {
-        capture.meta.ship.generation = crate::ship::Generation::Serf;
-        capture.meta.ship.config.as_mut().unwrap().snap_time_s = None;
-    });
-    assert_eq!(found.answer, Answer::CannotTell);
-}
-
 /// Other ships, one of which ran for `ahead_s` while this one waited.
 fn with_ships(capture: &mut Capture, labels: &[&str], ahead_s: u64) {
     let ship = |(label, tgid): (&&str, u32)| OtherShip {

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
-use super::{DONE, Format, print, render, report_of};
+use super::{DONE, Format, print, read_capture_from, render, report_of};
 use crate::baselines::{self, Baselines};
-use crate::capture::file;
 use crate::model::Capture;
 use crate::render::baseline;
 
@@ -90,7 +89,7 @@ pub(super) fn run(arguments: &BaselineArgs) -> anyhow::Result<u8> {
         }
         Action::List => list(&baselines, arguments.format)?,
         Action::Show { name } => {
-            let capture = decode(name, &baselines.read(name)?)?;
+            let capture = read_capture_from(&mut &*baselines.read(name)?, name)?;
             print(&render(&report_of(&capture), arguments.format)?)?;
         }
         Action::Remove { name } => {
@@ -105,7 +104,7 @@ fn list(baselines: &Baselines, format: Format) -> anyhow::Result<()> {
     let mut found = Vec::new();
     for name in baselines.names()? {
         let read = baselines.read(&name).map_err(anyhow::Error::from);
-        let capture = read.and_then(|bytes| decode(&name, &bytes));
+        let capture = read.and_then(|bytes| read_capture_from(&mut &*bytes, &name));
         found.push(match capture {
             Ok(capture) => baseline::Listed::of(&name, &report_of(&capture)),
             Err(error) => baseline::Listed::unreadable(&name, &format!("{error:#}")),
@@ -119,14 +118,14 @@ fn list(baselines: &Baselines, format: Format) -> anyhow::Result<()> {
 }
 
 /// The bytes of a capture file, which may be named by its directory, and the capture.
-pub(super) fn read_file(path: &Path) -> anyhow::Result<(Vec<u8>, Capture)> {
+fn read_file(path: &Path) -> anyhow::Result<(Vec<u8>, Capture)> {
     let path = match path.is_dir() {
         true => path.join(super::deep_dive::CAPTURE),
         false => path.to_owned(),
     };
-    let name = path.display().to_string();
+    let name = path.display();
     let bytes = std::fs::read(&path).with_context(|| format!("cannot open the capture {name}"))?;
-    let capture = decode(&name, &bytes)?;
+    let capture = read_capture_from(&mut &*bytes, &name)?;
     Ok((bytes, capture))
 }
 
@@ -139,12 +138,7 @@ pub(super) fn named(
         return Ok(read_file(text)?.1);
     }
     let name = text.display().to_string();
-    let bytes = baselines()?
-        .read(&name)
-        .context("there is no such file either")?;
-    decode(&name, &bytes)
-}
-
-fn decode(name: &str, bytes: &[u8]) -> anyhow::Result<Capture> {
-    file::read(&mut &*bytes).with_context(|| format!("cannot read the capture {name}"))
+    let bytes = baselines()?.read(&name);
+    let bytes = bytes.with_context(|| format!("there is no file {name} either"))?;
+    read_capture_from(&mut &*bytes, &name)
 }

@@ -8,6 +8,8 @@ mod completions;
 mod deep_dive;
 mod diff;
 mod doctor;
+mod events;
+mod flamegraph;
 mod history;
 mod hoon;
 mod journal;
@@ -17,10 +19,13 @@ mod report;
 mod sampler;
 mod session;
 
-use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::Capture;
@@ -42,6 +47,7 @@ Examples:
   sudo profile --ship ~zod --seconds 10     by its name
   sudo profile --ship 1234 --format json    by a process id; JSON on stdout
   profile report zod-1/capture              the same report again, without root
+  profile flamegraph zod-1/capture --kind hoon -o hoon.svg
   sudo profile now --ship ~zod              what it does at this moment
   profile ping --ship ~zod                  how long it takes to answer, now
   sudo profile doctor                       what this host lacks
@@ -70,6 +76,10 @@ struct Cli {
 enum Command {
     /// Makes the same report again from a capture file, without root.
     Report(ReportArgs),
+    /// Lists every event of a capture that was followed, with its moments and phases, as JSON.
+    Events(EventsArgs),
+    /// Draws a flamegraph of a capture, or of what changed between two.
+    Flamegraph(flamegraph::FlamegraphArgs),
     /// Says whether this host can be profiled: each lack with one sentence and one command.
     Doctor(DoctorArgs),
     /// Says within two seconds what a ship does at this moment, also one that hangs.
@@ -177,12 +187,30 @@ fn percent(text: &str) -> Result<f64, String> {
 struct ReportArgs {
     /// The file `capture` that a deep dive wrote.
     capture: PathBuf,
-    /// Prints every fix instead: those that would help with their commands, all others with the reason.
-    #[arg(long, conflicts_with = "format")]
-    fixes: bool,
     /// How to print the report.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Prints a table that the first screen has no room for instead. All of it is in the JSON.
+    #[arg(long, value_enum, conflicts_with = "format")]
+    detail: Option<DetailArg>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DetailArg {
+    /// How long events took, by kind and phase, and the slowest.
+    Events,
+    /// Datagrams by peer and kind, and their times.
+    Ames,
+    /// Block I/O by file.
+    Files,
+    /// Every fix: those that would help with their commands, all others with the reason.
+    Fixes,
+}
+
+#[derive(Debug, Args)]
+struct EventsArgs {
+    /// The file `capture` that a deep dive wrote.
+    capture: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -264,6 +292,8 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         None => deep_dive::run(&cli.deep_dive),
         Some(Command::Report(arguments)) => report::run(&arguments),
+        Some(Command::Events(arguments)) => events::run(&arguments),
+        Some(Command::Flamegraph(arguments)) => flamegraph::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Now(arguments)) => now::run(&arguments),
         Some(Command::Ping(arguments)) => ping::run(&arguments),
@@ -321,6 +351,18 @@ fn status(report: &Report) -> u8 {
     } else {
         INCOMPLETE
     }
+}
+
+/// A capture from its file.
+fn read_capture(path: &Path) -> anyhow::Result<Capture> {
+    let name = path.display();
+    let opened = File::open(path).with_context(|| format!("cannot open the capture {name}"))?;
+    read_capture_from(&mut BufReader::new(opened), &name)
+}
+
+/// A capture that is called so.
+fn read_capture_from(from: &mut impl Read, name: &impl Display) -> anyhow::Result<Capture> {
+    crate::capture::file::read(from).with_context(|| format!("cannot read the capture {name}"))
 }
 
 /// The report of a capture.

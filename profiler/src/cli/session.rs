@@ -236,7 +236,7 @@ pub fn run(
 /// If the kernel refuses a map update.
 pub fn watch(probes: &mut Probes, ship: &Ship, number: u32) -> Result<(), ProbeError> {
     for tgid in ship.tgids() {
-        probes.watch_process(tgid, number, tgid == ship.king.tgid)?;
+        probes.watch_process(tgid, number, ship)?;
     }
     if let (Some(netns), Some(ports)) =
         (ship.network_namespace_inode.known(), ship.udp_ports.known())

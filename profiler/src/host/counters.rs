@@ -14,7 +14,7 @@ use super::kernel::{
 };
 use super::net::{UdpSocket, UdpTotals, udp_sockets, udp_totals};
 use super::process::Process;
-use super::{Reading, Roots, Targets};
+use super::{ReadError, Reading, Roots, Targets, read_text};
 
 /// The kernel's counters for a ship and its host at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -188,6 +188,17 @@ pub fn now_ktime_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     // The clock starts at boot and counts upwards, so neither part is negative.
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// How long the host is up, time asleep included: `/proc/uptime`.
+pub fn uptime_ns(roots: &Roots) -> Result<u64, ReadError> {
+    let path = roots.proc.join("uptime");
+    let text = read_text(&path)?;
+    let seconds = text.split_whitespace().next().unwrap_or_default();
+    let seconds: f64 = seconds
+        .parse()
+        .map_err(|_| ReadError::malformed(&path, text.trim()))?;
+    Ok((seconds * 1e9) as u64)
 }
 
 fn process_counters(process: &Process, stat: &Stat) -> ProcessCounters {

@@ -97,7 +97,10 @@ fn legacy_tables(roots: &Roots) -> bool {
 
 /// What a command prints.
 fn list(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let failed = |error: std::io::Error| format!("{program} cannot be run ({error})");
+    let failed = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!("{program}, which lists the rules, is missing"),
+        _ => format!("{program} cannot be run ({error})"),
+    };
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())

@@ -303,17 +303,6 @@ pub fn scheduler_counters(roots: &Roots) -> Result<SchedulerCounters, ReadError>
     })
 }
 
-/// How long the host is up, time asleep included: `/proc/uptime`.
-pub fn uptime_ns(roots: &Roots) -> Result<u64, ReadError> {
-    let path = roots.proc.join("uptime");
-    let text = read_text(&path)?;
-    let seconds = text.split_whitespace().next().unwrap_or_default();
-    let seconds: f64 = seconds
-        .parse()
-        .map_err(|_| ReadError::malformed(&path, text.trim()))?;
-    Ok((seconds * 1e9) as u64)
-}
-
 /// Memory-management events of the whole machine since boot, in pages or times. `None`: this
 /// kernel does not count it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -78,7 +78,7 @@ impl Runner {
             Self::Docker { .. } => format!("the Docker container {}", self.container()),
             Self::GroundSeg { ship, .. } => format!("GroundSeg, as {ship}"),
             Self::Podman { .. } => format!("the Podman container {}", self.container()),
-            Self::Container { what } => format!("the container {what}"),
+            Self::Container { what } => format!("a container, {what}"),
         }
     }
 

@@ -4,7 +4,7 @@ use super::page::Page;
 use crate::audit::{Audit, Check, Outcome};
 
 /// Where the evidence begins.
-const EVIDENCE: usize = 42;
+const EVIDENCE: usize = 40;
 
 /// For a terminal.
 pub fn text(audit: &Audit) -> String {
@@ -45,8 +45,12 @@ pub fn text(audit: &Audit) -> String {
 }
 
 fn line(page: &mut Page, check: &Check) {
-    let start = format!("{:<9}{:<32} ", check.outcome.name(), check.title);
+    let start = format!("{:<9}{:<30} ", check.outcome.name(), check.title);
     page.hanging(&start, EVIDENCE, &check.evidence);
+    if let Some(command) = check.command {
+        // Not wrapped: it is there to be copied.
+        page.line(&format!("         {command}"));
+    }
 }
 
 /// As JSON.

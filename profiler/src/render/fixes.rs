@@ -28,13 +28,15 @@ struct Detail {
 }
 
 /// From the most to the least that is said on a screen.
-const DETAILS: [Detail; 6] = [
+const DETAILS: [Detail; 8] = [
     Detail::screen(usize::MAX, usize::MAX, usize::MAX, 4, true),
     Detail::screen(usize::MAX, usize::MAX, 1, 4, true),
     Detail::screen(5, 2, 1, 2, true),
     Detail::screen(3, 1, 1, 1, true),
     Detail::screen(3, 1, 1, 1, false),
     Detail::screen(3, 1, 1, 0, false),
+    Detail::screen(2, 1, 1, 0, false),
+    Detail::screen(1, 1, 1, 0, false),
 ];
 
 impl Detail {
@@ -106,7 +108,9 @@ fn section(report: &Report, detail: Detail) -> String {
     }
     others(&mut page, report, &other, detail);
     if detail.hint {
-        page.line("  every fix with its reason and commands: profile report CAPTURE --fixes");
+        page.line(
+            "  every fix with its reason and commands: profile report CAPTURE --detail fixes",
+        );
     }
     page.into_text()
 }

@@ -1,12 +1,14 @@
 //! From a report to what people and programs read. Names that come from the traced processes may
 //! hold anything; each renderer makes them harmless at its own border.
 
+mod agents;
 pub mod audit;
 pub mod baseline;
 pub mod catalogue;
+pub mod detail;
 pub mod diff;
 mod events;
-pub mod fixes;
+mod fixes;
 pub mod flamegraph;
 pub mod history;
 pub mod journal;
@@ -17,10 +19,11 @@ pub mod ping;
 pub mod text;
 
 /// Whether a character could change what a terminal does or how a line reads: control characters
-/// (C1 too, which UTF-8 terminals may obey) and the overrides of writing direction.
+/// (C1 too, which UTF-8 terminals may obey), the overrides of writing direction, and the two that XML
+/// must not hold.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{fffe}' | '\u{ffff}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A moment to the minute, UTC: `2026-03-01 12:00`.

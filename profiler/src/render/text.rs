@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::page::Page;
-use super::{events, fixes, harmless};
+use super::{agents, events, fixes, harmless};
 use crate::attribute::{Cause, VerdictKind, ratio};
 use crate::model::{EndReason, sum};
 use crate::report::units::{bytes, count, duration, percent, percent_range};
@@ -24,6 +24,15 @@ const EVIDENCE: usize = 50;
 
 /// The report as text.
 pub fn render(report: &Report) -> String {
+    let whole = page(report, true);
+    if whole.lines().count() <= SCREEN_LINES {
+        whole
+    } else {
+        page(report, false)
+    }
+}
+
+fn page(report: &Report, with_agents: bool) -> String {
     let mut page = Page::default();
     head(&mut page, report);
     if let Some(reason) = &report.events_unknown {
@@ -41,6 +50,9 @@ pub fn render(report: &Report) -> String {
     ship_or_host(&mut page, report);
     if let Some(times) = &report.event_times {
         events::events(&mut page, times);
+    }
+    if with_agents {
+        agents::agents(&mut page, report);
     }
     findings(&mut page, report);
     if !report.not_the_cause.is_empty() {

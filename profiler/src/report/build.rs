@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use profiler_common::loss;
 use profiler_common::sched::TASK_INTERRUPTIBLE;
 
+use super::agents::{agents, basis};
 use super::checks::checks;
 use super::findings::findings;
 use super::host::{file_io, neighbours, ship_or_host};
@@ -38,7 +39,7 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
     let severe = findings
         .iter()
         .any(|finding| finding.severity == Severity::Severe);
-    let events = events(meta);
+    let events = events(meta, summaries);
     let state = State::of(meta, summaries);
     let circumstances = Circumstances {
         up: state.is_up(),
@@ -107,11 +108,13 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
         ames: summaries.ames.clone(),
         udp: summaries.udp.clone(),
         hoon: summaries.hoon.clone(),
+        agents: summaries.agents.as_ref().map(agents),
+        agents_basis: summaries.agents.as_ref().map(basis),
         checks: checks(capture, summaries, attribution),
         own_cost: own_cost(meta),
         lost: meta.losses.total(),
         losses: losses(&meta.losses),
-        events_unknown: events_unknown(meta),
+        events_unknown: events_unknown(meta).filter(|_| events.is_none()),
         shares,
         events,
         findings,
@@ -145,10 +148,17 @@ fn window_line(meta: &Meta) -> WindowLine {
     }
 }
 
-fn events(meta: &Meta) -> Option<EventsLine> {
+/// By the loom, or by what a serf says in its answers.
+fn events(meta: &Meta, summaries: &Summaries) -> Option<EventsLine> {
     let (LoomAnswer::Home(before), LoomAnswer::Home(after)) = (&meta.loom_start, &meta.loom_end)
     else {
-        return None;
+        let (first, last) = summaries.events.as_ref()?.answered_numbers?;
+        let before = first.saturating_sub(1);
+        return Some(EventsLine {
+            before,
+            last,
+            count: last.saturating_sub(before),
+        });
     };
     Some(EventsLine {
         before: before.event_number,
@@ -350,7 +360,7 @@ fn own_cost(meta: &Meta) -> OwnCost {
 }
 
 fn losses(losses: &Losses) -> Vec<Loss> {
-    const REASONS: [(u32, &str); 21] = [
+    const REASONS: [(u32, &str); 22] = [
         (
             loss::WAIT_RECORD,
             "long waits that are summed, but have no stack (ring buffer full)",
@@ -382,6 +392,10 @@ fn losses(losses: &Losses) -> Vec<Loss> {
         (
             loss::SYSCALL_RECORD,
             "ends of parts of events (ring buffer full)",
+        ),
+        (
+            loss::FRAME_PARTS,
+            "messages of king and mars (their parts were not in memory)",
         ),
         (
             loss::HOON_RECORD,

@@ -1,15 +1,18 @@
 //! The report: everything that any renderer shows, as one value.
 
+mod agents;
 mod build;
 mod checks;
 mod events;
 mod findings;
 mod host;
+mod listing;
 mod mars_spans;
 mod sentence;
 mod state;
 pub mod units;
 
+pub use agents::{AgentLine, AgentsBasis};
 pub use build::{report, report_of};
 pub use checks::{DISK_BUSY, DISK_BYTES, THROTTLED_TIME};
 pub use events::{
@@ -20,6 +23,7 @@ use host::is_named;
 pub use host::{
     BusySplit, DeviceShare, DeviceUse, FileLine, Neighbours, PartyShare, ShipOrHost, StealLine,
 };
+pub use listing::{LISTING_VERSION, ListedCommit, ListedEvent, Listing, listing};
 pub use mars_spans::{MarsSpans, SpanEntry, SpanLine};
 
 use serde::Serialize;
@@ -50,7 +54,7 @@ pub struct Report {
     pub window: WindowLine,
     /// What was lost or could not be measured: the report claims less where it matters.
     pub incomplete: Vec<String>,
-    /// The ship's events; nothing if their numbers could not be read.
+    /// The ship's events; nothing if their numbers are not known.
     pub events: Option<EventsLine>,
     /// Why their numbers could not be read.
     pub events_unknown: Option<String>,
@@ -97,6 +101,11 @@ pub struct Report {
     pub udp: Option<UdpSummary>,
     /// Whose code mars computed; nothing if no Hoon stack was taken.
     pub hoon: Option<HoonSummary>,
+    /// Time and events by agent and vane, the heaviest first, what is not known last; nothing if no Hoon
+    /// stack was taken.
+    pub agents: Option<Vec<AgentLine>>,
+    /// What their numbers are parts of.
+    pub agents_basis: Option<AgentsBasis>,
     /// Our sums beside the kernel's own.
     pub checks: Vec<Check>,
     /// What the profiler cost.

@@ -19,6 +19,7 @@ mod role;
 mod scan;
 mod setup;
 mod small_file;
+pub mod spin;
 #[cfg(test)]
 pub(crate) mod tests;
 mod version;

@@ -53,9 +53,8 @@ impl Setup {
 pub fn setup(roots: &Roots, ship: &Ship, rules: &Reading<Ruleset>) -> Setup {
     let king = Process::new(roots, ship.king.tgid);
     let member = Process::new(roots, ship.targets().cgroup_member_tgid);
-    let name = ship.name.as_ref().map(|name| name.text.as_str());
     Setup {
-        runner: runner(roots, &member, name).into(),
+        runner: run_by(roots, ship, &member).into(),
         schedules: schedules(roots),
         ports: ports(roots, ship, &king, rules),
         chosen_port: king.arguments().map(|all| chosen_port(&all)).into(),
@@ -67,6 +66,19 @@ pub fn setup(roots: &Roots, ship: &Ship, rules: &Reading<Ruleset>) -> Setup {
             .collect(),
         interface_speeds: speeds(roots),
     }
+}
+
+/// What runs the ship. One in namespaces of its own whose group tells nothing is in some container.
+fn run_by(roots: &Roots, ship: &Ship, member: &Process) -> Result<Runner, ReadError> {
+    let name = ship.name.as_ref().map(|name| name.text.as_str());
+    let found = runner(roots, member, name)?;
+    let hidden = found == Runner::Bare && ship.in_container.known() == Some(&true);
+    Ok(match hidden {
+        true => Runner::Container {
+            what: "of a kind that its control group does not tell".to_owned(),
+        },
+        false => found,
+    })
 }
 
 fn ports(

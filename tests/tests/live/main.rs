@@ -14,6 +14,7 @@ mod captures;
 mod container;
 mod errors;
 mod events;
+mod flamegraph;
 mod hoon;
 mod invariants;
 mod kernel;

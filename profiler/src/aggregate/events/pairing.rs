@@ -55,6 +55,11 @@ pub struct Evidence<'a> {
     pub rests: &'a [u64],
     /// Those of them at which all of it was answered, too.
     pub quiet: &'a [u64],
+    /// Whether mars answers an event as soon as it is computed: up to v3.5. Then `commits` are the king's,
+    /// and tell nothing here.
+    pub at_once: bool,
+    /// Whether messages, computations or answers are missing: what is known of others then tells nothing.
+    pub has_gaps: bool,
 }
 
 /// What belongs to each message, and how that was found.
@@ -78,11 +83,14 @@ pub fn pair(evidence: &Evidence<'_>) -> Paired {
             by_limit,
         }
     };
-    if let Some(pairs) = offset::pairs(evidence) {
+    if !evidence.has_gaps
+        && let Some(pairs) = offset::pairs(evidence)
+    {
         return of_all(pairs, false);
     }
     let pairs = rests::pairs(evidence);
-    if matched(&pairs) < evidence.messages.len() / 2
+    if !evidence.has_gaps
+        && matched(&pairs) < evidence.messages.len() / 2
         && let Some(pairs) = limit::pairs(evidence)
     {
         return of_all(pairs, true);

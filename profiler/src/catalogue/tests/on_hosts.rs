@@ -186,6 +186,7 @@ fn held_back(capture: &mut Capture) {
         task_state: 2,
         waker: (king, String::new()),
         behind: (king, String::new()),
+        cpu: 0,
         stack: Stack {
             user: Vec::new(),
             kernel: vec![0xffff_ffff],

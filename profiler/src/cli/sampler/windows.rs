@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::labels::Labels;
 use super::meter::{self, Cost};
 use super::{Sampled, Sampler};
 use crate::cli::session;
@@ -120,6 +121,8 @@ impl Sampler<'_> {
         let followed = self.followed(&sampled)?;
         let tgids = self.tgids(&sampled)?;
         let number = sampled.number;
+        let labels = self.labels.get_mut(&sampled.ship.king.tgid);
+        let labels = labels.map(Labels::take).unwrap_or_default();
         let since = difference(&sampled.totals, &end.totals, end_ktime_ns);
         let totals = of_ship(since, &tgids, &sampled.ship);
         let readings = self.readings(&sampled.ship, &tgids);
@@ -143,6 +146,7 @@ impl Sampler<'_> {
             stacks: &end.stacks,
             names: &self.names,
             unnamed: end.unnamed.iter().cloned().collect(),
+            labels,
         };
         let window = window(&capture, &circumstances);
         self.keep(&window)?;
