@@ -8,9 +8,11 @@
 pub mod aggregate;
 pub mod attribute;
 pub mod audit;
+pub mod baselines;
 pub mod capture;
 pub mod catalogue;
 pub mod cli;
+pub mod diff;
 pub mod history;
 pub mod hoon;
 pub mod host;

@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that turn values into values.
-const PURE: [&str; 13] = [
+const PURE: [&str; 14] = [
     "audit",
+    "diff",
     "model",
     "hoon",
     "history",
@@ -38,7 +39,7 @@ const IMPURE: [&str; 10] = [
 ];
 
 /// Modules at the border that do not know each other; `cli` wires them together.
-const APART: [&str; 4] = ["capture", "host", "render", "store"];
+const APART: [&str; 5] = ["baselines", "capture", "host", "render", "store"];
 
 fn sources(module: &str) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -62,6 +62,10 @@ pub struct EventTimes {
 /// How long one event took, and what for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventLeaves {
+    /// What brought it about.
+    pub kind: EventKind,
+    /// When the king began with what brought it.
+    pub arrived_ktime_ns: u64,
     /// From arrival to release.
     pub duration_ns: u64,
     /// The same by leaf, in the order of the leaves.
@@ -164,6 +168,8 @@ pub fn event_times(
             part.estimated |= cost.is_estimate;
         }
         times.each.push(EventLeaves {
+            kind,
+            arrived_ktime_ns: span.arrived_ktime_ns,
             duration_ns,
             leaves: cost
                 .leaves

@@ -70,11 +70,14 @@ pub fn p95_ns(events: &EventTimes, removal: &Removal) -> Option<u64> {
 mod tests {
     use super::super::event_times::EventLeaves;
     use super::*;
+    use crate::aggregate::events::EventKind;
 
     const MS: u64 = 1_000_000;
 
     fn events(all: &[&[(Leaf, u64)]]) -> EventTimes {
         let each = all.iter().map(|leaves| EventLeaves {
+            kind: EventKind::Timer,
+            arrived_ktime_ns: 0,
             duration_ns: leaves.iter().map(|(_, ms)| ms * MS).sum(),
             leaves: leaves.iter().map(|(leaf, ms)| (*leaf, ms * MS)).collect(),
         });

@@ -11,6 +11,7 @@ mod storage;
 mod upkeep;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -24,8 +25,6 @@ use crate::ship::{Setup, Ship};
 
 /// Version of [`Audit`] as JSON.
 pub const SCHEMA_VERSION: u32 = 1;
-/// Where captures are kept to compare with.
-pub const BASELINES: &str = "/var/lib/profile/baselines";
 
 /// What the checks look at.
 #[derive(Debug)]
@@ -56,8 +55,17 @@ pub struct Facts {
     pub throttled: Reading<(u64, u64)>,
     /// Datagrams that the ship's sockets lost since they were opened.
     pub lost_datagrams: Reading<u64>,
-    /// Names of the captures in [`BASELINES`].
-    pub baselines: Reading<Vec<String>>,
+    /// Reference captures to compare with (`profile baseline`).
+    pub baselines: Reading<References>,
+}
+
+/// Reference captures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct References {
+    /// Where they are, or would be.
+    pub directory: PathBuf,
+    /// Their names.
+    pub names: Vec<String>,
 }
 
 impl Facts {

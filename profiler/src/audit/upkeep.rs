@@ -1,7 +1,7 @@
 //! Upkeep: snapshots, packing, other ships, and whether there is something to compare with.
 
 use super::{
-    BASELINES, Declaration, Facts, Found, declare, failed, judged, known, not_applicable, passed,
+    Declaration, Facts, Found, References, declare, failed, judged, known, not_applicable, passed,
 };
 use crate::host::schedules::Schedule;
 use crate::model::NS_PER_S;
@@ -47,9 +47,7 @@ pub(super) const CHECKS: &[Declaration] = &[
         ships,
     ),
     Declaration {
-        command: Some(
-            "mkdir -p /var/lib/profile/baselines; sudo profile -o /var/lib/profile/baselines/NAME",
-        ),
+        command: Some("sudo profile -o DIR --seconds 60; sudo profile baseline save NAME DIR"),
         ..declare("baseline", "a baseline exists", None, baseline)
     },
 ];
@@ -120,9 +118,10 @@ fn ships(facts: &Facts) -> Result<Found, String> {
 }
 
 fn baseline(facts: &Facts) -> Result<Found, String> {
-    let names = known(&facts.baselines)?;
+    let References { directory, names } = known(&facts.baselines)?;
+    let directory = directory.display();
     Ok(match names.first() {
-        Some(first) => passed(format!("{} in {BASELINES}, as {first}", names.len())),
-        None => failed(format!("none in {BASELINES}")),
+        Some(first) => passed(format!("{} in {directory}, as {first}", names.len())),
+        None => failed(format!("none in {directory}")),
     })
 }

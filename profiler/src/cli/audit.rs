@@ -9,7 +9,8 @@ use clap::Args;
 
 use super::session::{loom_use, other_ships};
 use super::{DONE, Format, INCOMPLETE, print};
-use crate::audit::{self, BASELINES, Facts, Outcome};
+use crate::audit::{self, Facts, Outcome, References};
+use crate::baselines::{self, Baselines};
 use crate::host::block::disk_counters;
 use crate::host::cgroup::throttling;
 use crate::host::counters::uptime_ns;
@@ -17,7 +18,7 @@ use crate::host::firewall::Ruleset;
 use crate::host::kernel::scheduler_counters;
 use crate::host::net::udp_sockets;
 use crate::host::process::Process;
-use crate::host::{Reading, Roots, entry_names, firewall, host_facts};
+use crate::host::{Reading, Roots, firewall, host_facts};
 use crate::render;
 use crate::ship::{self, Selector, Ship, discover, loom};
 
@@ -92,20 +93,31 @@ fn facts(roots: &Roots, ship: Ship, rules: &Reading<Ruleset>) -> Facts {
         lost_datagrams: udp_sockets(&king)
             .map(|sockets| sockets.iter().map(|socket| socket.drops_total).sum())
             .into(),
-        baselines: baselines(roots),
+        baselines: references(roots),
         ship,
     }
 }
 
-fn baselines(roots: &Roots) -> Reading<Vec<String>> {
-    match entry_names(&roots.host_path(Path::new(BASELINES))) {
-        Ok(names) => Reading::Known(
-            names
-                .iter()
-                .map(|name| name.to_string_lossy().into_owned())
-                .collect(),
-        ),
-        Err(error) if error.is_absent() => Reading::Known(Vec::new()),
-        Err(error) => Reading::unknown(error.to_string()),
+/// Those of root, and where this is somebody else, theirs.
+fn references(roots: &Roots) -> Reading<References> {
+    let own = super::baseline::default_directory();
+    let of_root = Path::new(baselines::DIRECTORY_OF_ROOT);
+    let mut unread = None;
+    for directory in own.as_deref().into_iter().chain([of_root]) {
+        match Baselines::new(roots.host_path(directory)).names() {
+            Ok(names) if names.is_empty() => {}
+            Ok(names) => {
+                let directory = directory.to_owned();
+                return Reading::Known(References { directory, names });
+            }
+            Err(error) => unread = Some(error),
+        }
+    }
+    match unread {
+        Some(error) => Reading::unknown(error.to_string()),
+        None => Reading::Known(References {
+            directory: own.unwrap_or_else(|| of_root.to_owned()),
+            names: Vec::new(),
+        }),
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &CatalogueArgs) -> anyhow::Result<u8> {
     Ok(DONE)
 }
 
-fn find(id: &str) -> anyhow::Result<&'static Entry> {
+pub(super) fn find(id: &str) -> anyhow::Result<&'static Entry> {
     ENTRIES.iter().find(|entry| entry.id == id).ok_or_else(|| {
         let ids: Vec<&str> = ENTRIES.iter().map(|entry| entry.id).collect();
         anyhow::anyhow!("no fix is called {id:?}; there are {}", ids.join(", "))

@@ -28,7 +28,7 @@ const TIMELINE_NS: u64 = 20_000;
 /// What sums, symbols, report and pictures may need beside the records.
 const OTHER_FILES_BYTES: u64 = 32 << 20;
 /// The capture's file.
-const CAPTURE: &str = "capture";
+pub(super) const CAPTURE: &str = "capture";
 /// The report's file.
 const REPORT: &str = "report.json";
 

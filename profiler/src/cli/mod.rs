@@ -2,22 +2,26 @@
 //! the exit status chosen.
 
 mod audit;
+mod baseline;
 mod catalogue;
 mod completions;
 mod deep_dive;
+mod diff;
 mod doctor;
 mod events;
 mod flamegraph;
 mod history;
 mod hoon;
+mod journal;
 mod now;
 mod ping;
 mod report;
 mod sampler;
 mod session;
 
+use std::fmt::Display;
 use std::fs::File;
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -33,6 +37,8 @@ const DONE: u8 = 0;
 const FAILED: u8 = 1;
 /// Done, but something was lost or could not be measured.
 const INCOMPLETE: u8 = 3;
+/// Done, and a threshold that was asked for is exceeded.
+const EXCEEDED: u8 = 4;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,6 +54,7 @@ Examples:
   sudo profile history --store ships.db     what the sampler stored, over time
   sudo profile audit --ship ~zod            the checklist, without a capture
   profile catalogue ram                     one fix, with its commands
+  profile diff zod-1 zod-2                  did the change in between help?
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but incomplete.";
 
@@ -85,6 +92,12 @@ enum Command {
     History(HistoryArgs),
     /// Goes through the checklist without a capture: passed, failed, not applicable, cannot tell.
     Audit(audit::AuditArgs),
+    /// Says what changed between two captures: helped, no effect, worse, or not enough data.
+    Diff(diff::DiffArgs),
+    /// Keeps captures under names, to compare with later.
+    Baseline(baseline::BaselineArgs),
+    /// Documents changes: what, when, what it did to the host's values, and what came of it.
+    Journal(journal::JournalArgs),
     /// Prints every fix: what, why, how its gain is computed, risk and source.
     Catalogue(catalogue::CatalogueArgs),
     /// Prints completions for a shell.
@@ -287,6 +300,9 @@ pub fn main() -> ExitCode {
         Some(Command::Sampler(arguments)) => sampler::run(&arguments),
         Some(Command::History(arguments)) => history::run(&arguments),
         Some(Command::Audit(arguments)) => audit::run(&arguments),
+        Some(Command::Diff(arguments)) => diff::run(&arguments),
+        Some(Command::Baseline(arguments)) => baseline::run(&arguments),
+        Some(Command::Journal(arguments)) => journal::run(&arguments),
         Some(Command::Catalogue(arguments)) => catalogue::run(&arguments),
         Some(Command::Completions(arguments)) => completions::completions(&arguments),
         Some(Command::NameAddresses) => {
@@ -341,8 +357,12 @@ fn status(report: &Report) -> u8 {
 fn read_capture(path: &Path) -> anyhow::Result<Capture> {
     let name = path.display();
     let opened = File::open(path).with_context(|| format!("cannot open the capture {name}"))?;
-    crate::capture::file::read(&mut BufReader::new(opened))
-        .with_context(|| format!("cannot read the capture {name}"))
+    read_capture_from(&mut BufReader::new(opened), &name)
+}
+
+/// A capture that is called so.
+fn read_capture_from(from: &mut impl Read, name: &impl Display) -> anyhow::Result<Capture> {
+    crate::capture::file::read(from).with_context(|| format!("cannot read the capture {name}"))
 }
 
 /// The report of a capture.

@@ -3,12 +3,15 @@
 
 mod agents;
 pub mod audit;
+pub mod baseline;
 pub mod catalogue;
 pub mod detail;
+pub mod diff;
 mod events;
 mod fixes;
 pub mod flamegraph;
 pub mod history;
+pub mod journal;
 pub mod json;
 pub mod now;
 pub mod page;
@@ -21,6 +24,15 @@ pub mod text;
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{fffe}' | '\u{ffff}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A moment to the minute, UTC: `2026-03-01 12:00`.
+fn moment(unix_ns: u64) -> String {
+    let time = i64::try_from(unix_ns / 1_000_000_000).map(jiff::Timestamp::from_second);
+    match time {
+        Ok(Ok(time)) => time.strftime("%Y-%m-%d %H:%M").to_string(),
+        _ => "time unknown".to_owned(),
+    }
 }
 
 /// A text for one line of a terminal: unsafe characters are shown as `\u{…}`.

@@ -25,6 +25,7 @@ pub use away::snapshots;
 pub use commit::Commit;
 pub use computation::{Computation, Work};
 pub use message::{Content, EventKind, content};
+pub use pairing::LIMIT;
 pub use span::{MarsSpan, SpanKind};
 pub use timeline::{Absence, Timeline};
 

@@ -33,7 +33,7 @@ pub fn rows() -> Vec<Row> {
         Row(
             "baseline",
             Passed,
-            vec![Put("var/lib/profile/baselines/zod/capture", "x")],
+            vec![Put("var/lib/profile/baselines/zod.capture", "x")],
             same,
         ),
         Row("baseline", CannotTell, vec![], |facts| {
