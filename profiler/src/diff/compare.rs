@@ -290,5 +290,5 @@ fn needed_ns(lines: &[Line], window_ns: u64) -> Option<u64> {
     let latency = lines.iter().filter(|line| line.metric.is_latency());
     let ratios = latency.map(|line| line.noise / line.before.max(1.0));
     let times = (ratios.fold(0.0, f64::max) / MAX_NOISE_RATIO).powi(2);
-    (times > 1.0).then(|| (window_ns as f64 * times) as u64)
+    (times > 1.0).then_some((window_ns as f64 * times) as u64)
 }
