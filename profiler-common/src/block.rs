@@ -1,8 +1,9 @@
 //! Block I/O of the threads that queued it.
 
-use crate::record::{RecordHeader, STACK_WORDS, StackLengths};
+use crate::record::{RecordHeader, StackLengths};
 use crate::writeback::FileKey;
 use crate::{histogram, shared};
+use crate::stack::StackScratch;
 
 /// Most bios of one request that a program walks.
 pub const MAX_BIOS_PER_REQUEST: u32 = 256;
@@ -46,8 +47,8 @@ shared! {
     pub struct BioScratch {
         /// The record.
         pub record: BioRecord,
-        /// The frames behind it.
-        pub frames: [u64; STACK_WORDS],
+        /// The stacks behind it.
+        pub stack: StackScratch,
     }
 
     /// A bio of a watched thread was completed. Its header's time is that moment; the thread is

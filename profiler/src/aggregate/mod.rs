@@ -11,6 +11,7 @@ pub mod sched;
 pub mod snapshot;
 pub mod stacks;
 pub mod udp;
+pub mod wholeness;
 pub mod writeback;
 
 use crate::model::{Capture, ThreadId};

@@ -10,9 +10,10 @@ use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::capture::file::Recording;
+use crate::capture::code::CodeTables;
 use crate::capture::privileges;
 use crate::capture::probes::{ProbeError, ProbeOptions, Probes};
+use crate::capture::recording::Recording;
 use crate::capture::symbols::Executables;
 use crate::hoon::HoonNames;
 use crate::host::block::takes_bios;
@@ -27,6 +28,7 @@ use crate::model::{
     Clocks, EndReason, Losses, Meta, NS_PER_S, OwnUse, ProgramCost, Symbols, ThreadState, Totals,
 };
 use crate::ship::{self, KingCounters, MarsConfig, Ship, loom};
+use crate::unwind;
 
 use super::hoon::HoonLookUps;
 
@@ -87,15 +89,18 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// Names the stacks and makes it a capture that a report can be made of.
+    /// Makes the stacks whole, names them, and makes it a capture that a report can be made of.
     pub fn into_capture(self) -> (crate::model::Capture, Recording) {
         let Self {
             mut meta,
-            recording,
+            mut recording,
             totals,
             executables,
             hoon,
         } = self;
+        let code = CodeTables::of(&executables);
+        recording.replace(|record| unwind::complete(record, |tgid| code.of_process(tgid)));
+        drop(code);
         let (events, malformed) = recording.decode();
         let symbols: Symbols = executables.resolve(&events);
         meta.losses.malformed_records += malformed;

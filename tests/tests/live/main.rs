@@ -28,6 +28,7 @@ mod sampler;
 mod sampler_faults;
 mod sampler_stacks;
 mod snapshots;
+mod stacks;
 mod support;
 mod unharmed;
 mod units;

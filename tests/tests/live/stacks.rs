@@ -1,0 +1,213 @@
+//! C stacks of a program like vere: musl without frame pointers, deep recursion, handlers of SIGSEGV.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use harness::process::{Process, Terminal, threads};
+use harness::scratch::Scratch;
+use harness::{gate, zig};
+use profiler::aggregate::wholeness;
+use profiler::capture::code::CodeTables;
+use profiler::capture::probes::{ProbeOptions, Probes};
+use profiler::capture::recording::Recording;
+use profiler::capture::symbols::Executables;
+use profiler::host::Roots;
+use profiler::host::counters::now_ktime_ns;
+use profiler::host::process::Process as Procfs;
+use profiler::model::{Event, FrameKind, Stack, StackEnd, Symbols, ThreadId};
+use profiler::unwind;
+
+/// Every call of the program.
+const CALLS: [&str; 18] = [
+    "read",
+    "readv",
+    "recvmsg",
+    "recvmmsg",
+    "write",
+    "writev",
+    "sendmsg",
+    "sendmmsg",
+    "pread",
+    "pwrite",
+    "fsync",
+    "fdatasync",
+    "epoll_pwait",
+    "poll",
+    "madvise",
+    "pthread_mutex_timedlock",
+    "pthread_cond_timedwait",
+    "fault",
+];
+/// How long stacks are taken.
+const SECONDS: Duration = Duration::from_secs(4);
+/// Of all stacks, how many must be whole and hold the caller.
+const LEAST_RATIO: f64 = 0.99;
+
+/// One process of the program for each call.
+struct Running {
+    processes: Vec<(&'static str, Process)>,
+    _home: Scratch,
+}
+
+impl Running {
+    fn start(options: &[&str], depth: usize, in_thread: bool) -> harness::Result<Self> {
+        let home = Scratch::new("stacks")?;
+        let program = home.path().join("stacks");
+        zig::compile("stacks.c", options, &program)?;
+        let start = |call: &'static str| {
+            let directory = home.path().join(call);
+            std::fs::create_dir(&directory).map_err(harness::Error::path("make", &directory))?;
+            Ok((call, spawn(&program, call, depth, &directory, in_thread)?))
+        };
+        let processes = CALLS.into_iter().map(start).collect::<harness::Result<_>>()?;
+        Ok(Self {
+            processes,
+            _home: home,
+        })
+    }
+
+    fn call_of(&self, tgid: u32) -> Option<&'static str> {
+        let found = self.processes.iter().find(|(_, p)| p.pid() == tgid)?;
+        Some(found.0)
+    }
+}
+
+fn spawn(
+    program: &Path,
+    call: &str,
+    depth: usize,
+    directory: &Path,
+    in_thread: bool,
+) -> harness::Result<Process> {
+    let mut command = Command::new(program);
+    command
+        .args([call, &depth.to_string()])
+        .arg(directory)
+        .stdin(Stdio::null());
+    if in_thread {
+        command.arg("thread");
+    }
+    Process::spawn(&mut command, Terminal::Own)
+}
+
+/// Stacks as a deep dive takes them, made whole and named.
+struct Taken {
+    stacks: Vec<(ThreadId, Stack, bool)>,
+    symbols: Symbols,
+}
+
+fn take(running: &Running) -> Taken {
+    let mut probes = Probes::attach(&ProbeOptions {
+        recording: true,
+        threshold_ns: 1_000,
+        timeline_ns: 1_000,
+        sample_hz: 499,
+        user_stacks: true,
+        ring_bytes: 64 << 20,
+        log_level: log::LevelFilter::Off,
+    })
+    .unwrap();
+    let roots = Roots::default();
+    let mut executables = Executables::default();
+    for (_, process) in &running.processes {
+        probes.watch_process(process.pid(), 0, false).unwrap();
+        let code = Procfs::new(&roots, process.pid()).mapped_code().unwrap();
+        executables.add(process.pid(), code);
+    }
+    probes.set_window(now_ktime_ns(), u64::MAX).unwrap();
+    let mut recording = Recording::default();
+    let end = std::time::Instant::now() + SECONDS;
+    while std::time::Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20));
+        probes.drain(|record| recording.push(record));
+    }
+    drop(probes);
+    let code = CodeTables::of(&executables);
+    recording.replace(|record| unwind::complete(record, |tgid| code.of_process(tgid)));
+    let (events, malformed) = recording.decode();
+    assert_eq!(malformed, 0);
+    let symbols = executables.resolve(&events);
+    let stacks = events.iter().filter_map(|event| {
+        let (thread, stack) = event.stack()?;
+        let is_wait = matches!(event, Event::Wait(_));
+        (!stack.user.is_empty()).then(|| (thread, stack.clone(), is_wait))
+    });
+    Taken {
+        stacks: stacks.collect(),
+        symbols,
+    }
+}
+
+/// Names of a stack's user frames, innermost first.
+fn names(stack: &Stack, tgid: u32, symbols: &Symbols) -> Vec<String> {
+    let user = stack.lookups().filter(|(_, kind)| *kind == FrameKind::User);
+    user.flat_map(|(address, kind)| symbols.frames(tgid, address, kind))
+        .map(|frame| frame.name)
+        .collect()
+}
+
+/// How many stacks there were of a call, and how many of them were right.
+#[derive(Debug, Default)]
+struct Count {
+    all: u64,
+    right: u64,
+    waits: u64,
+    /// The first that was not.
+    example: Option<(Vec<String>, StackEnd)>,
+}
+
+/// Takes stacks, and holds each to what the program does.
+fn check(running: &Running, depth: usize, first: &str) -> BTreeMap<&'static str, Count> {
+    let taken = take(running);
+    let mut counts: BTreeMap<&'static str, Count> = BTreeMap::new();
+    for (thread, stack, is_wait) in &taken.stacks {
+        let Some(call) = running.call_of(thread.tgid) else {
+            continue;
+        };
+        let names = names(stack, thread.tgid, &taken.symbols);
+        let has = |name: &str| names.iter().any(|n| n == name);
+        let recursion = names.iter().filter(|name| *name == "descend").count();
+        let end = wholeness::end(stack, *thread, &taken.symbols);
+        let right = has(&format!("in_{call}"))
+            && recursion == depth
+            && has(first)
+            && end == StackEnd::Root;
+        let count = counts.entry(call).or_default();
+        count.all += 1;
+        count.right += u64::from(right);
+        count.waits += u64::from(*is_wait);
+        if !right && count.example.is_none() {
+            let shown = names.into_iter().filter(|name| name != "descend");
+            count.example = Some((shown.collect(), end));
+        }
+    }
+    for (call, count) in &counts {
+        eprintln!(
+            "{call}: {} of {} right, {} of them waits {:?}",
+            count.right, count.all, count.waits, count.example
+        );
+    }
+    counts
+}
+
+fn assert_right(counts: &BTreeMap<&'static str, Count>) {
+    for call in CALLS {
+        let count = counts.get(call).unwrap_or_else(|| panic!("no stack of {call}"));
+        let least = LEAST_RATIO * count.all as f64;
+        assert!(count.right as f64 >= least, "{call}: {count:?}");
+    }
+}
+
+#[test]
+fn deep_stacks_reach_main_and_hold_the_caller_of_every_wrapper() {
+    let Some(_live) = gate::need_bpf() else { return };
+    let options = ["-fno-omit-frame-pointer"];
+    let Some(running) = gate::need(Running::start(&options, 1000, false)) else {
+        return;
+    };
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(threads(running.processes[0].1.pid()).is_ok());
+    assert_right(&check(&running, 1000, "main"));
+}
