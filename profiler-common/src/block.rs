@@ -1,9 +1,9 @@
 //! Block I/O of the threads that queued it.
 
 use crate::record::{RecordHeader, StackLengths};
+use crate::stack::StackScratch;
 use crate::writeback::FileKey;
 use crate::{histogram, shared};
-use crate::stack::StackScratch;
 
 /// Most bios of one request that a program walks.
 pub const MAX_BIOS_PER_REQUEST: u32 = 256;

@@ -51,7 +51,13 @@ pub fn compile(program: &str, options: &[&str], to: &Path) -> Result<()> {
         .arg("-o")
         .args([to, &source])
         // Its cache goes where everything else of a build does.
-        .env("ZIG_GLOBAL_CACHE_DIR", workspace::target_dir().join("zig-cache"))
-        .env("ZIG_LOCAL_CACHE_DIR", workspace::target_dir().join("zig-cache"));
+        .env(
+            "ZIG_GLOBAL_CACHE_DIR",
+            workspace::target_dir().join("zig-cache"),
+        )
+        .env(
+            "ZIG_LOCAL_CACHE_DIR",
+            workspace::target_dir().join("zig-cache"),
+        );
     run(&mut command).map(drop)
 }

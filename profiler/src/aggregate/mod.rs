@@ -42,6 +42,8 @@ pub struct Summaries {
     pub samples: Vec<(ThreadId, u64)>,
     /// Their Hoon stacks; nothing if none were taken.
     pub hoon: Option<hoon::HoonSummary>,
+    /// How many C stacks are whole; nothing if the capture does not say how its stacks end.
+    pub stacks: Option<wholeness::StackCounts>,
 }
 
 /// Sums a capture up.
@@ -59,6 +61,7 @@ pub fn aggregate(capture: &Capture) -> Summaries {
         files: writeback::summarise(&capture.totals.writeback),
         samples: cpu_clock::samples_per_thread(&capture.events),
         hoon: hoon::summarise(capture),
+        stacks: wholeness::count(capture),
         threads,
     }
 }

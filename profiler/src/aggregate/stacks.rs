@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use profiler_common::sched::TASK_RUNNABLE;
 
-use crate::hoon::Folding;
+use crate::hoon::{Folding, jet};
 use crate::model::{Capture, Event, Frame, FrameKind, NS_PER_S, Stack, ThreadId};
 
 /// Weight of each stack, outermost frame first: the thread's name is the first frame.
@@ -39,7 +39,16 @@ pub fn fold(
         }
         let mut frames = vec![user_frame(thread_label(thread))];
         frames.extend(outermost_first(stack, |address, kind| {
-            capture.symbols.frames(thread.tgid, address, kind)
+            let mut named = capture.symbols.frames(thread.tgid, address, kind);
+            for frame in named
+                .iter_mut()
+                .filter(|frame| frame.kind == FrameKind::User)
+            {
+                if let Some(name) = jet(&frame.name) {
+                    frame.name = name;
+                }
+            }
+            named
         }));
         frames.extend(leaf.map(|name| Frame {
             name,

@@ -65,7 +65,9 @@ pub fn end(stack: &Stack, thread: ThreadId, symbols: &Symbols) -> StackEnd {
     let is_root = |(index, address): (usize, &u64)| {
         let address = address - u64::from(index > 0 && *address > 0);
         let frames = symbols.frames(thread.tgid, address, FrameKind::User);
-        frames.iter().any(|frame| ROOTS.contains(&frame.name.as_str()))
+        frames
+            .iter()
+            .any(|frame| ROOTS.contains(&frame.name.as_str()))
     };
     if stack.end == StackEnd::Broken && outermost.into_iter().any(is_root) {
         return StackEnd::Root;

@@ -1,13 +1,11 @@
 //! The code of the watched processes, as stacks are made whole by it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::rc::Rc;
 
 use super::elf::Elf;
-use super::symbols::Executables;
+use super::symbols::{Executables, OpenCode};
 use crate::unwind::{Code, Location};
 
 /// The code of all processes, each executable read once.
@@ -18,10 +16,15 @@ pub struct CodeTables<'a> {
 
 /// A mapping of code.
 struct Mapping<'a> {
-    addresses: Range<u64>,
-    file_offset: u64,
-    file: &'a File,
+    code: &'a OpenCode,
     elf: Rc<Elf>,
+}
+
+impl Mapping<'_> {
+    /// Where an address in it is in its file.
+    fn file_offset(&self, address: u64) -> u64 {
+        address - self.code.addresses.start + self.code.file_offset
+    }
 }
 
 impl<'a> CodeTables<'a> {
@@ -29,22 +32,21 @@ impl<'a> CodeTables<'a> {
     pub fn of(executables: &'a Executables) -> Self {
         let mut by_file: BTreeMap<(u64, u64), Rc<Elf>> = BTreeMap::new();
         let mut tables = Self::default();
-        for (tgid, addresses, file_offset, file) in executables.code() {
-            let Ok(metadata) = file.metadata() else {
+        for (tgid, code) in executables.code() {
+            let Ok(metadata) = code.file.metadata() else {
                 continue;
             };
             let elf = by_file
                 .entry((metadata.dev(), metadata.ino()))
                 .or_insert_with(|| {
-                    Rc::new(Elf::read(file).unwrap_or_else(|error| {
+                    let debug_file = code.debug_file.as_ref();
+                    Rc::new(Elf::read(&code.file, debug_file).unwrap_or_else(|error| {
                         log::debug!("code of process {tgid}: {error}");
                         Elf::default()
                     }))
                 });
             tables.by_tgid.entry(tgid).or_default().push(Mapping {
-                addresses,
-                file_offset,
-                file,
+                code,
                 elf: Rc::clone(elf),
             });
         }
@@ -62,25 +64,25 @@ pub struct ProcessCode<'a>(&'a [Mapping<'a>]);
 
 impl ProcessCode<'_> {
     fn mapping(&self, address: u64) -> Option<&Mapping<'_>> {
-        self.0.iter().find(|m| m.addresses.contains(&address))
+        self.0.iter().find(|m| m.code.addresses.contains(&address))
     }
 }
 
 impl Code for ProcessCode<'_> {
     fn locate(&self, address: u64) -> Option<Location<'_>> {
         let mapping = self.mapping(address)?;
-        let offset = address - mapping.addresses.start + mapping.file_offset;
+        let offset = mapping.file_offset(address);
         Some(Location {
             tables: &mapping.elf.tables,
-            address: mapping.elf.address(offset)?,
+            address: mapping.elf.layout.address(offset)?,
         })
     }
 
     fn bytes(&self, address: u64, count: usize) -> Option<Vec<u8>> {
         let mapping = self.mapping(address)?;
-        let offset = address - mapping.addresses.start + mapping.file_offset;
+        let offset = mapping.file_offset(address);
         let mut bytes = vec![0; count];
-        mapping.file.read_exact_at(&mut bytes, offset).ok()?;
+        mapping.code.file.read_exact_at(&mut bytes, offset).ok()?;
         Some(bytes)
     }
 }

@@ -11,18 +11,18 @@ use profiler_common::record::{
 };
 use profiler_common::sched::{TASK_EXITING, TASK_FORKED, TaskRecord, WaitRecord};
 use profiler_common::snapshot::SnapshotRecord;
-use profiler_common::syscall::{
-    CALL_EPOLL_PWAIT, CALL_FDATASYNC, CALL_SIGALTSTACK, CALL_WRITEV, HEAD_BYTES, SyscallRecord,
-};
 use profiler_common::stack::{
     WALK_BROKEN, WALK_FULL, WALK_GAP, WALK_NONE, WALK_ROOT, WALK_UNKNOWN,
+};
+use profiler_common::syscall::{
+    CALL_EPOLL_PWAIT, CALL_FDATASYNC, CALL_SIGALTSTACK, CALL_WRITEV, HEAD_BYTES, SyscallRecord,
 };
 use thiserror::Error;
 use zerocopy::{FromBytes, FromZeros as _, IntoBytes as _};
 
 use crate::model::{
-    BioDoneEvent, BioEvent, Call, Event, FaultEvent, HoonEvent, SampleEvent, SnapshotEvent, Stack, StackEnd,
-    SyscallEvent, TaskEvent, ThreadId, WaitEvent,
+    BioDoneEvent, BioEvent, Call, Event, FaultEvent, HoonEvent, SampleEvent, SnapshotEvent, Stack,
+    StackEnd, SyscallEvent, TaskEvent, ThreadId, WaitEvent,
 };
 
 /// Why a record makes no sense.

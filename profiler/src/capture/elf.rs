@@ -17,12 +17,10 @@ const MAX_TABLE_BYTES: u64 = 128 << 20;
 #[error("it is no 64-bit ELF file that can be read: {0}")]
 pub struct ElfError(#[from] object::Error);
 
-/// An executable.
+/// Where the parts of an executable go in memory.
 #[derive(Debug, Default)]
-pub struct Elf {
+pub struct Layout {
     loads: Vec<Load>,
-    /// How its functions keep their callers.
-    pub tables: Tables,
 }
 
 /// A part of the file that is mapped.
@@ -32,14 +30,28 @@ struct Load {
     address: u64,
 }
 
-impl Elf {
-    /// Reads what is needed of a file.
+/// What stacks are made whole by.
+#[derive(Debug, Default)]
+pub struct Elf {
+    /// Where its parts go.
+    pub layout: Layout,
+    /// How its functions keep their callers.
+    pub tables: Tables,
+}
+
+type Parsed<'a> = ElfFile64<'a, LittleEndian, &'a ReadCache<&'a File>>;
+
+impl Layout {
+    /// Reads the program headers of a file.
     ///
     /// # Errors
     /// If it is no ELF file.
     pub fn read(file: &File) -> Result<Self, ElfError> {
         let cache = ReadCache::new(file);
-        let elf = ElfFile64::<LittleEndian, _>::parse(&cache)?;
+        Ok(Self::of(&ElfFile64::parse(&cache)?))
+    }
+
+    fn of(elf: &Parsed<'_>) -> Self {
         let loads = elf.elf_program_headers().iter().filter_map(|header| {
             if header.p_type(LittleEndian) != object::elf::PT_LOAD {
                 return None;
@@ -50,22 +62,9 @@ impl Elf {
                 address: header.p_vaddr(LittleEndian),
             })
         });
-        let section = |name| {
-            let section = elf.section_by_name(name)?;
-            if section.size() > MAX_TABLE_BYTES {
-                return None;
-            }
-            Some(Section {
-                address: section.address(),
-                bytes: section.data().ok()?.to_vec(),
-            })
-        };
-        let eh_frame = section(".eh_frame").unwrap_or_default();
-        let debug_frame = section(".debug_frame").unwrap_or_default();
-        Ok(Self {
+        Self {
             loads: loads.collect(),
-            tables: Tables::new(eh_frame, debug_frame.bytes),
-        })
+        }
     }
 
     /// The address, before the executable is moved, of a place in the file.
@@ -73,4 +72,36 @@ impl Elf {
         let load = self.loads.iter().find(|l| l.file.contains(&file_offset))?;
         load.address.checked_add(file_offset - load.file.start)
     }
+}
+
+impl Elf {
+    /// Reads what is needed of a file; what it lacks, of the file that was split off it.
+    ///
+    /// # Errors
+    /// If it is no ELF file.
+    pub fn read(file: &File, debug_file: Option<&File>) -> Result<Self, ElfError> {
+        let cache = ReadCache::new(file);
+        let elf: Parsed<'_> = ElfFile64::parse(&cache)?;
+        let eh_frame = section(&elf, ".eh_frame").unwrap_or_default();
+        let split_off = || {
+            let cache = ReadCache::new(debug_file?);
+            section(&ElfFile64::parse(&cache).ok()?, ".debug_frame")
+        };
+        let debug_frame = section(&elf, ".debug_frame").or_else(split_off);
+        Ok(Self {
+            layout: Layout::of(&elf),
+            tables: Tables::new(eh_frame, debug_frame.unwrap_or_default().bytes),
+        })
+    }
+}
+
+fn section(elf: &Parsed<'_>, name: &str) -> Option<Section> {
+    let section = elf.section_by_name(name)?;
+    if section.size() > MAX_TABLE_BYTES {
+        return None;
+    }
+    Some(Section {
+        address: section.address(),
+        bytes: section.data().ok()?.to_vec(),
+    })
 }

@@ -21,9 +21,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use super::recording::Recording;
 use super::validate::validate;
 use crate::hoon::HoonNames;
-use crate::model::{
-    AmesTotals, Capture, Meta, NeighbourTotals, Symbols, Totals, WritebackTotals,
-};
+use crate::model::{AmesTotals, Capture, Meta, NeighbourTotals, Symbols, Totals, WritebackTotals};
 
 const MAGIC: &[u8; 8] = b"profile\0";
 /// Version of the format. Raised by every change that an older reader would misread.

@@ -3,6 +3,7 @@
 mod ames;
 pub mod btf;
 pub mod code;
+pub mod debug_file;
 pub mod decode;
 mod elf;
 pub mod file;

@@ -13,6 +13,8 @@ mod report;
 mod sampler;
 mod session;
 
+pub use session::open_code;
+
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -11,10 +11,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::capture::code::CodeTables;
+use crate::capture::debug_file;
 use crate::capture::privileges;
 use crate::capture::probes::{ProbeError, ProbeOptions, Probes};
 use crate::capture::recording::Recording;
-use crate::capture::symbols::Executables;
+use crate::capture::symbols::{Executables, OpenCode};
 use crate::hoon::HoonNames;
 use crate::host::block::takes_bios;
 use crate::host::cgroup::unified_group;
@@ -519,8 +520,20 @@ fn other_ships(
 
 /// Opens the code of a process, which stacks are named by.
 pub fn open_code(roots: &Roots, executables: &mut Executables, tgid: u32) {
-    match Process::new(roots, tgid).mapped_code() {
-        Ok(code) => executables.add(tgid, code),
+    let process = Process::new(roots, tgid);
+    let root = process.root();
+    match process.mapped_code() {
+        Ok(code) => executables.add(
+            tgid,
+            code.into_iter().map(|code| OpenCode {
+                debug_file: root
+                    .as_ref()
+                    .and_then(|root| debug_file::find(&code.file, root, &code.path)),
+                addresses: code.addresses,
+                file_offset: code.file_offset,
+                file: code.file,
+            }),
+        ),
         Err(error) => executables.add_error(tgid, error.to_string()),
     }
 }

@@ -105,6 +105,7 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
         ames: summaries.ames.clone(),
         udp: summaries.udp.clone(),
         hoon: summaries.hoon.clone(),
+        stacks: summaries.stacks.clone(),
         checks: checks(capture, summaries, attribution),
         own_cost: own_cost(meta),
         lost: meta.losses.total(),
@@ -348,7 +349,7 @@ fn own_cost(meta: &Meta) -> OwnCost {
 }
 
 fn losses(losses: &Losses) -> Vec<Loss> {
-    const REASONS: [(u32, &str); 21] = [
+    const REASONS: [(u32, &str); 22] = [
         (
             loss::WAIT_RECORD,
             "long waits that are summed, but have no stack (ring buffer full)",
@@ -405,6 +406,7 @@ fn losses(losses: &Losses) -> Vec<Loss> {
             loss::FILE_SLOT,
             "files of the ship, or block I/O of theirs, not told apart (map full)",
         ),
+        (loss::WAIT_STACK, "long waits that have no stack (map full)"),
         (loss::USER_STACK, "user stacks that could not be read"),
     ];
     let kernel = REASONS.iter().map(|(reason, what)| Loss {

@@ -29,6 +29,7 @@ use crate::aggregate::hoon::HoonSummary;
 use crate::aggregate::memory::MemorySummary;
 use crate::aggregate::snapshot::SnapshotSummary;
 use crate::aggregate::udp::UdpSummary;
+use crate::aggregate::wholeness::StackCounts;
 use crate::attribute::{Cause, Leaf, PageInRule, VerdictKind};
 use crate::model::EndReason;
 use crate::recommend::Fix;
@@ -95,6 +96,8 @@ pub struct Report {
     pub udp: Option<UdpSummary>,
     /// Whose code mars computed; nothing if no Hoon stack was taken.
     pub hoon: Option<HoonSummary>,
+    /// How many C stacks are whole; nothing if the capture does not say how its stacks end.
+    pub stacks: Option<StackCounts>,
     /// Our sums beside the kernel's own.
     pub checks: Vec<Check>,
     /// What the profiler cost.

@@ -89,7 +89,6 @@ pub fn join(segment: &Segment<'_>, code: &dyn Code) -> (Vec<u64>, Joined) {
     if joined != Joined::Root {
         frames.extend_from_slice(segment.chain);
     }
-    frames.truncate(MAX_USER_FRAMES);
     (frames, joined)
 }
 

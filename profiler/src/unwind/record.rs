@@ -7,9 +7,7 @@ use profiler_common::record::{
     KIND_BIO, KIND_FAULT, KIND_SAMPLE, KIND_WAIT, RecordHeader, StackLengths,
 };
 use profiler_common::sched::WaitRecord;
-use profiler_common::stack::{
-    MAX_USER_FRAMES, SegmentHead, WALK_FULL, WALK_GAP, WALK_ROOT,
-};
+use profiler_common::stack::{MAX_USER_FRAMES, SegmentHead, WALK_FULL, WALK_GAP, WALK_ROOT};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::join::{Code, Joined, Segment, join};

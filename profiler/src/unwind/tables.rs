@@ -87,14 +87,14 @@ impl Tables {
         }
     }
 
-    /// How many functions there are rules of.
-    pub fn len(&self) -> usize {
-        self.functions.len()
+    #[cfg(test)]
+    pub(super) fn debug_frame(&self) -> &[u8] {
+        &self.debug_frame
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.functions.is_empty()
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.functions.len()
     }
 
     /// The rules at an address, as it is in the file; nothing if no function with rules holds it.

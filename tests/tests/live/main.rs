@@ -30,6 +30,7 @@ mod sampler_stacks;
 mod snapshots;
 mod stacks;
 mod support;
+mod symbols;
 mod unharmed;
 mod units;
 mod upkeep;

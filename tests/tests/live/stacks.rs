@@ -13,9 +13,9 @@ use profiler::capture::code::CodeTables;
 use profiler::capture::probes::{ProbeOptions, Probes};
 use profiler::capture::recording::Recording;
 use profiler::capture::symbols::Executables;
+use profiler::cli::open_code;
 use profiler::host::Roots;
 use profiler::host::counters::now_ktime_ns;
-use profiler::host::process::Process as Procfs;
 use profiler::model::{Event, FrameKind, Stack, StackEnd, Symbols, ThreadId};
 use profiler::unwind;
 
@@ -61,7 +61,10 @@ impl Running {
             std::fs::create_dir(&directory).map_err(harness::Error::path("make", &directory))?;
             Ok((call, spawn(&program, call, depth, &directory, in_thread)?))
         };
-        let processes = CALLS.into_iter().map(start).collect::<harness::Result<_>>()?;
+        let processes = CALLS
+            .into_iter()
+            .map(start)
+            .collect::<harness::Result<_>>()?;
         Ok(Self {
             processes,
             _home: home,
@@ -113,8 +116,7 @@ fn take(running: &Running) -> Taken {
     let mut executables = Executables::default();
     for (_, process) in &running.processes {
         probes.watch_process(process.pid(), 0, false).unwrap();
-        let code = Procfs::new(&roots, process.pid()).mapped_code().unwrap();
-        executables.add(process.pid(), code);
+        open_code(&roots, &mut executables, process.pid());
     }
     probes.set_window(now_ktime_ns(), u64::MAX).unwrap();
     let mut recording = Recording::default();
@@ -170,10 +172,8 @@ fn check(running: &Running, depth: usize, first: &str) -> BTreeMap<&'static str,
         let has = |name: &str| names.iter().any(|n| n == name);
         let recursion = names.iter().filter(|name| *name == "descend").count();
         let end = wholeness::end(stack, *thread, &taken.symbols);
-        let right = has(&format!("in_{call}"))
-            && recursion == depth
-            && has(first)
-            && end == StackEnd::Root;
+        let right =
+            has(&format!("in_{call}")) && recursion == depth && has(first) && end == StackEnd::Root;
         let count = counts.entry(call).or_default();
         count.all += 1;
         count.right += u64::from(right);
@@ -194,7 +194,9 @@ fn check(running: &Running, depth: usize, first: &str) -> BTreeMap<&'static str,
 
 fn assert_right(counts: &BTreeMap<&'static str, Count>) {
     for call in CALLS {
-        let count = counts.get(call).unwrap_or_else(|| panic!("no stack of {call}"));
+        let count = counts
+            .get(call)
+            .unwrap_or_else(|| panic!("no stack of {call}"));
         let least = LEAST_RATIO * count.all as f64;
         assert!(count.right as f64 >= least, "{call}: {count:?}");
     }
@@ -202,7 +204,9 @@ fn assert_right(counts: &BTreeMap<&'static str, Count>) {
 
 #[test]
 fn deep_stacks_reach_main_and_hold_the_caller_of_every_wrapper() {
-    let Some(_live) = gate::need_bpf() else { return };
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
     let options = ["-fno-omit-frame-pointer"];
     let Some(running) = gate::need(Running::start(&options, 1000, false)) else {
         return;
