@@ -5,6 +5,7 @@
 //! returns to, what it interrupted begins a segment of its own.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user as probe_read_user;
+use core::hint::black_box;
 use core::mem::MaybeUninit;
 use profiler_common::arch::SIGNAL_REGISTERS;
 use profiler_common::loss as reason;
@@ -23,6 +24,8 @@ const HEAD: usize = size_of::<SegmentHead>();
 /// copies come to the same words later.
 const INDEX_MASK: usize = 2 * MAX_USER_FRAMES + 1;
 
+/// Length of the code that handlers return to: `mov $15,%rax; syscall`.
+const RESTORER_BYTES: u64 = 9;
 /// Where nothing returns to.
 const NO_RESTORER: u64 = 1;
 
@@ -44,10 +47,16 @@ pub unsafe fn walk(scratch: *mut StackScratch) {
             loss::count(reason::USER_STACK);
             return;
         }
-        find_first(walk, 0);
-        follow(scratch, 0);
-        if (&raw const (*walk).at_restorer).read_volatile() != 0
-            && let Some(registers) = interrupted((&raw const (*walk).fp).read_volatile())
+        let mut context = signal_context(scratch);
+        if context == 0 {
+            find_first(walk, 0);
+            follow(scratch, 0);
+            if (&raw const (*walk).at_restorer).read_volatile() != 0 {
+                context = behind_return((&raw const (*walk).fp).read_volatile());
+            }
+        }
+        if context != 0
+            && let Some(registers) = interrupted(context)
         {
             begin_segment(scratch, 1, registers);
             find_first(walk, 1);
@@ -182,14 +191,18 @@ unsafe fn follow(scratch: *mut StackScratch, index: usize) {
                 .write_volatile(returns_to);
             (&raw mut (*walk).failed).write_volatile(error as u32);
             (&raw mut (*walk).count).write_volatile(count + 1);
-            if returns_to == restorer {
-                (&raw mut (*walk).at_restorer).write_volatile(1);
-                return;
-            }
-            (&raw mut (*walk).fp).write_volatile(outer_fp);
-            if outer_fp == 0 {
+            // One branch for both ends.
+            let goes_on = is_not_zero(outer_fp) & is_not_zero(returns_to ^ restorer);
+            if goes_on == 0 {
                 break;
             }
+            (&raw mut (*walk).fp).write_volatile(outer_fp);
+        }
+        let fp = (&raw const (*walk).fp).read_volatile();
+        let ([_, returns_to], _) = read::<[u64; 2]>(fp);
+        if returns_to == restorer {
+            (&raw mut (*walk).at_restorer).write_volatile(1);
+            return;
         }
         // What could not be read is no frame.
         if (&raw const (*walk).failed).read_volatile() != 0 {
@@ -199,12 +212,47 @@ unsafe fn follow(scratch: *mut StackScratch, index: usize) {
     }
 }
 
-/// Registers of what a signal interrupted, from the frame that the kernel made above its handler's.
+/// 1 or 0, without a branch.
 #[inline(always)]
-fn interrupted(handler_fp: u64) -> Option<[u64; 3]> {
+fn is_not_zero(value: u64) -> u64 {
+    black_box(value | value.wrapping_neg()) >> 63
+}
+
+/// What is behind the return address of a function whose frame pointer is saved at `fp`.
+#[inline(always)]
+fn behind_return(fp: u64) -> u64 {
+    fp + 16
+}
+
+/// Where the kernel keeps what a signal interrupted, if its handler has just begun, and has no frame yet
+/// that its frame pointer leads to, or if it has returned; else 0.
+#[inline(always)]
+unsafe fn signal_context(scratch: *mut StackScratch) -> u64 {
+    // SAFETY: by the caller.
+    unsafe {
+        let walk = &raw mut (*scratch).walk;
+        let restorer = (&raw const (*walk).restorer).read_volatile();
+        let (pc, sp) = ((*walk).heads[0].pc, (*walk).heads[0].sp);
+        if pc.wrapping_sub(restorer) <= RESTORER_BYTES {
+            return sp;
+        }
+        let (top, _) = read::<[u64; 2]>(sp);
+        let context = if top[0] == restorer {
+            sp + 8
+        } else if top[1] == restorer {
+            behind_return(sp)
+        } else {
+            return 0;
+        };
+        push(scratch, restorer);
+        context
+    }
+}
+
+/// Registers of what a signal interrupted, from what the kernel keeps of it.
+#[inline(always)]
+fn interrupted(context: u64) -> Option<[u64; 3]> {
     let places = SIGNAL_REGISTERS?;
-    // Behind the saved frame pointer and the return address.
-    let context = handler_fp + 16;
     let (pc, error) = read(context + places.pc);
     if error != 0 {
         return None;

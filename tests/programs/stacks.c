@@ -77,6 +77,8 @@ KEEP in_pthread_cond_timedwait(void) {
 
 // As vere finds out which pages of its loom were changed: on a stack of its own.
 static char *loom;
+// Not known to the compiler, which would write the bytes itself.
+static volatile unsigned long length = 64;
 KEEP repair(void *address) {
     for (volatile int work = 0; work < 20000; work++) {}
     mprotect((void *)((unsigned long)address & ~(PAGE - 1UL)), PAGE, PROT_READ | PROT_WRITE);
@@ -96,7 +98,7 @@ KEEP in_fault(void) {
     loom = mmap(0, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     for (;;) {
         // `memset` is assembler, with neither a frame pointer nor rules.
-        memset(loom, 1, 64);
+        memset(loom, 1, length);
         mprotect(loom, PAGE, PROT_READ);
         STAY;
     }

@@ -33,6 +33,8 @@ pub struct Segment<'a> {
     pub head: SegmentHead,
     /// The stack, from the stack pointer on.
     pub stack: &'a [u8],
+    /// Whether it is a handler's of a signal, and what that interrupted is a segment of its own.
+    pub is_handler: bool,
     /// Where the functions return to that frame pointers lead through, innermost first.
     pub chain: &'a [u64],
 }
@@ -42,6 +44,8 @@ pub struct Segment<'a> {
 pub enum Joined {
     /// The tables led to where the frame pointers do.
     Chain,
+    /// The tables led to where the handler of a signal returns to.
+    Signal,
     /// The tables led to the first function of the process or thread.
     Root,
     /// Neither: functions may be missing between what the tables and what the frame pointers showed.
@@ -60,6 +64,7 @@ struct Registers {
 enum Step {
     To(Registers),
     Chain,
+    Signal,
     Root,
     Gap,
 }
@@ -67,13 +72,13 @@ enum Step {
 /// The frames of a segment, innermost first, as [`crate::model::Stack`] has them.
 pub fn join(segment: &Segment<'_>, code: &dyn Code) -> (Vec<u64>, Joined) {
     let head = &segment.head;
-    let mut frames = vec![head.pc];
     let mut at = Registers {
         pc: head.pc,
         sp: head.sp,
         fp: head.fp,
         is_exact: true,
     };
+    let mut frames = vec![restorer_at(code, at).unwrap_or(head.pc)];
     let joined = loop {
         match step(segment, code, at, frames.len() == 1) {
             Step::To(caller) if frames.len() < MAX_USER_FRAMES => {
@@ -83,28 +88,35 @@ pub fn join(segment: &Segment<'_>, code: &dyn Code) -> (Vec<u64>, Joined) {
             }
             Step::To(_) | Step::Gap => break Joined::Gap,
             Step::Chain => break Joined::Chain,
+            Step::Signal => break Joined::Signal,
             Step::Root => break Joined::Root,
         }
     };
-    if joined != Joined::Root {
+    if matches!(joined, Joined::Chain | Joined::Gap) {
         frames.extend_from_slice(segment.chain);
     }
     (frames, joined)
 }
 
 fn step(segment: &Segment<'_>, code: &dyn Code, at: Registers, is_innermost: bool) -> Step {
+    // First: behind its last instruction another function may begin.
+    if restorer_at(code, at).is_some() {
+        if segment.is_handler {
+            return Step::Signal;
+        }
+        return interrupted(segment, at.sp).map_or(Step::Gap, Step::To);
+    }
     let leads_to_chain = segment.head.chain_fp != 0 && at.fp == segment.head.chain_fp;
     let location = code.locate(at.pc - u64::from(!at.is_exact));
     let row = location.and_then(|place| place.tables.row(place.address));
     let Some(row) = row else {
-        if code.bytes(at.pc, RESTORER.len()).as_deref() == Some(&RESTORER) {
-            return interrupted(segment, at.sp).map_or(Step::Gap, Step::To);
-        }
-        let caller = is_innermost
+        let caller = (is_innermost || at.is_exact)
             .then(|| bare_caller(segment, code, at))
             .flatten();
         return match caller {
             Some(caller) => Step::To(caller),
+            // What was interrupted in assembler, on a stack that was not copied.
+            None if at.is_exact && word(segment, at.sp).is_none() => Step::Gap,
             // Without rules, a function is taken for one that keeps its frame pointer.
             None if leads_to_chain => Step::Chain,
             // The first functions of a process or thread are assembler.
@@ -135,10 +147,23 @@ fn step(segment: &Segment<'_>, code: &dyn Code, at: Registers, is_innermost: boo
             pc,
             sp: cfa,
             fp,
-            is_exact: code.bytes(pc, RESTORER.len()).as_deref() == Some(&RESTORER),
+            is_exact: is_restorer(code, pc),
         }),
         _ => Step::Gap,
     }
+}
+
+/// Whether handlers of signals return to an address.
+fn is_restorer(code: &dyn Code, address: u64) -> bool {
+    code.bytes(address, RESTORER.len()).as_deref() == Some(&RESTORER)
+}
+
+/// Where the code that handlers return to begins, if it runs: before its first instruction, its second, or
+/// behind that, in the call that goes on with what was interrupted. It moves no stack pointer.
+fn restorer_at(code: &dyn Code, at: Registers) -> Option<u64> {
+    let starts = [0, 7, 9].map(|past| at.pc.wrapping_sub(past));
+    let mut starts = starts.into_iter().filter(|_| at.is_exact);
+    starts.find(|start| is_restorer(code, *start))
 }
 
 /// The caller of assembler that has no rules and leaves the stack as it found it.

@@ -59,7 +59,7 @@ fn joined(user: &mut Vec<u64>, copies: &[u8], walk: u16, code: &dyn Code) -> Opt
         // A segment ends in the code that handlers return to, and the next begins with the address
         // that was interrupted. Both are executed next: whoever looks them up takes one from them.
         if index < last
-            && joined != Joined::Root
+            && matches!(joined, Joined::Chain | Joined::Gap)
             && let Some(restorer) = of_segment.last_mut()
         {
             *restorer += 1;
@@ -94,10 +94,17 @@ fn segments<'a>(user: &'a [u64], mut copies: &'a [u8]) -> Option<Vec<Segment<'a>
     }
     let ends = heads.iter().skip(1).map(|(head, _)| head.first as usize);
     let ends: Vec<usize> = ends.chain([user.len()]).collect();
-    let segments = heads.into_iter().zip(ends).map(|((head, stack), end)| {
+    let last = heads.len().saturating_sub(1);
+    let heads = heads.into_iter().enumerate();
+    let segments = heads.zip(ends).map(|((index, (head, stack)), end)| {
         let first = head.first as usize;
         let chain = user.get(first.checked_add(1)?..end)?;
-        Some(Segment { head, stack, chain })
+        Some(Segment {
+            head,
+            stack,
+            is_handler: index < last,
+            chain,
+        })
     });
     segments.collect()
 }

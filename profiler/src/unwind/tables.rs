@@ -1,5 +1,8 @@
 //! What an executable's call frame information says of its functions.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use gimli::{
     BaseAddresses, CfaRule, CieOrFde, DebugFrame, EhFrame, EndianSlice, LittleEndian, Register,
     RegisterRule, UnwindContext, UnwindOffset, UnwindSection,
@@ -68,6 +71,8 @@ pub struct Tables {
     debug_frame: Vec<u8>,
     /// By start.
     functions: Vec<Function>,
+    /// Rules that were looked up: the same few calls are in most stacks.
+    rows: RefCell<BTreeMap<u64, Option<Row>>>,
 }
 
 impl Tables {
@@ -84,6 +89,7 @@ impl Tables {
             eh_frame,
             debug_frame,
             functions,
+            rows: RefCell::default(),
         }
     }
 
@@ -99,6 +105,14 @@ impl Tables {
 
     /// The rules at an address, as it is in the file; nothing if no function with rules holds it.
     pub fn row(&self, address: u64) -> Option<Row> {
+        *self
+            .rows
+            .borrow_mut()
+            .entry(address)
+            .or_insert_with(|| self.look_up(address))
+    }
+
+    fn look_up(&self, address: u64) -> Option<Row> {
         let behind = self.functions.partition_point(|f| f.start <= address);
         let function = self.functions.get(behind.checked_sub(1)?)?;
         if address >= function.end {

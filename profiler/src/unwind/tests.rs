@@ -320,6 +320,19 @@ fn a_signal_is_found_by_its_restorer_too() {
 }
 
 #[test]
+fn a_signal_is_found_while_its_handler_returns() {
+    for past in [0, 7, 9] {
+        let mut context = vec![0; 22];
+        context[21] = FRAMED + 0x41;
+        context[20] = SP + 0x400;
+        context[15] = FP;
+        let sample = Sample::new(RESTORER + past, FP, &context, FP, &CHAIN);
+        let frames = vec![RESTORER, FRAMED + 0x42, CHAIN[0], CHAIN[1]];
+        assert_eq!(sample.whole(), (frames, WALK_ROOT), "{past}");
+    }
+}
+
+#[test]
 fn the_deepest_stack_says_that_it_is_cut() {
     let chain = vec![FRAMED + 0x81; 1022];
     let sample = Sample {

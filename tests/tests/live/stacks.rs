@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use harness::process::{Process, Terminal, threads};
+use harness::process::{Process, Terminal};
 use harness::scratch::Scratch;
 use harness::{gate, zig};
 use profiler::aggregate::wholeness;
@@ -18,6 +18,8 @@ use profiler::host::Roots;
 use profiler::host::counters::now_ktime_ns;
 use profiler::model::{Event, FrameKind, Stack, StackEnd, Symbols, ThreadId};
 use profiler::unwind;
+use profiler_common::record::{KIND_SAMPLE, KIND_WAIT, RecordHeader};
+use zerocopy::FromBytes;
 
 /// Every call of the program.
 const CALLS: [&str; 18] = [
@@ -40,8 +42,12 @@ const CALLS: [&str; 18] = [
     "pthread_cond_timedwait",
     "fault",
 ];
+/// How long the programs may take to be where they stay.
+const SETTLE: Duration = Duration::from_millis(500);
 /// How long stacks are taken.
 const SECONDS: Duration = Duration::from_secs(4);
+/// How many stacks of a process are looked at, of those on CPU and those of waits.
+const MOST_OF_A_KIND: u64 = 300;
 /// Of all stacks, how many must be whole and hold the caller.
 const LEAST_RATIO: f64 = 0.99;
 
@@ -120,10 +126,19 @@ fn take(running: &Running) -> Taken {
     }
     probes.set_window(now_ktime_ns(), u64::MAX).unwrap();
     let mut recording = Recording::default();
+    let mut kept = BTreeMap::new();
     let end = std::time::Instant::now() + SECONDS;
     while std::time::Instant::now() < end {
         std::thread::sleep(Duration::from_millis(20));
-        probes.drain(|record| recording.push(record));
+        probes.drain(|record| {
+            let (header, _) = RecordHeader::read_from_prefix(record).unwrap();
+            let kept: &mut u64 = kept.entry((header.tgid, header.kind)).or_default();
+            let has_stack = matches!(header.kind, KIND_SAMPLE | KIND_WAIT);
+            if has_stack && record.len() > 1000 && *kept < MOST_OF_A_KIND {
+                *kept += 1;
+                recording.push(record);
+            }
+        });
     }
     drop(probes);
     let code = CodeTables::of(&executables);
@@ -156,6 +171,8 @@ struct Count {
     all: u64,
     right: u64,
     waits: u64,
+    /// Those that were not, but said that they are whole.
+    wrongly_whole: u64,
     /// The first that was not.
     example: Option<(Vec<String>, StackEnd)>,
 }
@@ -178,6 +195,7 @@ fn check(running: &Running, depth: usize, first: &str) -> BTreeMap<&'static str,
         count.all += 1;
         count.right += u64::from(right);
         count.waits += u64::from(*is_wait);
+        count.wrongly_whole += u64::from(!right && end == StackEnd::Root);
         if !right && count.example.is_none() {
             let shown = names.into_iter().filter(|name| name != "descend");
             count.example = Some((shown.collect(), end));
@@ -211,7 +229,43 @@ fn deep_stacks_reach_main_and_hold_the_caller_of_every_wrapper() {
     let Some(running) = gate::need(Running::start(&options, 1000, false)) else {
         return;
     };
-    std::thread::sleep(Duration::from_millis(300));
-    assert!(threads(running.processes[0].1.pid()).is_ok());
+    std::thread::sleep(SETTLE);
     assert_right(&check(&running, 1000, "main"));
+}
+
+#[test]
+fn threads_stacks_reach_the_first_function_of_the_thread() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let options = ["-fno-omit-frame-pointer"];
+    let Some(running) = gate::need(Running::start(&options, 200, true)) else {
+        return;
+    };
+    std::thread::sleep(SETTLE);
+    assert_right(&check(&running, 200, "start"));
+}
+
+#[test]
+fn stacks_without_frame_pointers_are_whole_as_far_as_a_copy_reaches() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let options = ["-fomit-frame-pointer"];
+    let Some(running) = gate::need(Running::start(&options, 1000, false)) else {
+        return;
+    };
+    std::thread::sleep(SETTLE);
+    let counts = check(&running, 1000, "main");
+    // What a signal interrupted so deep is more than is copied: no such stack says that it is whole.
+    let (fault, others): (Vec<_>, Vec<_>) = counts
+        .values()
+        .zip(counts.keys())
+        .partition(|(_, call)| **call == "fault");
+    assert!(
+        fault.iter().all(|(count, _)| count.wrongly_whole == 0),
+        "{fault:?}"
+    );
+    let sum = |of: fn(&Count) -> u64| others.iter().map(|(count, _)| of(count)).sum::<u64>();
+    assert!(sum(|c| c.right) as f64 >= LEAST_RATIO * sum(|c| c.all) as f64);
 }
