@@ -42,6 +42,10 @@ pub const STACK_COLLISION: u32 = 16;
 /// The ring buffer was full: the Hoon stack of a sample is missing.
 pub const HOON_RECORD: u32 = 20;
 
+/// Where the parts of a frame lie could not be read, because that page was not in memory: the frame is
+/// missing from the course of events.
+pub const FRAME_PARTS: u32 = 21;
+
 /// A pair of ships found no room in `AMES_PACKETS`: their datagrams are in the sums, but under no name.
 pub const AMES_SLOT: u32 = 18;
 /// A file of the ship found no room in `WRITEBACK_FILES` or `WRITEBACK_IO`: its I/O is in the sums, but not
@@ -49,7 +53,7 @@ pub const AMES_SLOT: u32 = 18;
 pub const FILE_SLOT: u32 = 19;
 
 /// A thread found no room in `SCHED_STACKS`: its wait is recorded without a stack.
-pub const WAIT_STACK: u32 = 21;
+pub const WAIT_STACK: u32 = 22;
 
 /// Number of reasons.
-pub const REASONS: u32 = 22;
+pub const REASONS: u32 = 23;

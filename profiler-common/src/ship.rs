@@ -31,8 +31,9 @@ shared! {
         pub followed: u32,
         /// 1 if it is a king, whose children are mars (vere forks nothing else); 0 if it is not.
         pub is_king: u32,
-        /// Unused.
-        pub reserved: u32,
+        /// 1 if its own workers commit the event log although it is a king (vere up to 3.5): each turn of
+        /// its loop is recorded, because one of them releases effects.
+        pub commits: u32,
         /// When the main loop of a king last looked for work, while events are followed; 0 if it has not.
         pub turn_ktime_ns: u64,
     }

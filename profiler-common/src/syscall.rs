@@ -12,8 +12,8 @@ pub const CALL_WRITEV: u32 = 2;
 /// `fdatasync`: of the event log by a commit worker, of a snapshot by mars.
 pub const CALL_FDATASYNC: u32 = 3;
 
-/// `epoll_pwait`: the king's main loop has done what there was to do (libuv `src/unix/linux.c`). Only in
-/// older captures: by now the frame says when its turn began.
+/// `epoll_pwait`: the king's main loop has done what there was to do (libuv `src/unix/linux.c`). Only of
+/// kings whose own workers commit (vere up to 3.5); for others the frame says when its turn began.
 pub const CALL_EPOLL_PWAIT: u32 = 4;
 
 /// `SS_DISABLE` (`include/uapi/linux/signal.h`).

@@ -58,7 +58,7 @@ pub fn follow(parent: u32, child: u32) {
         ship: unsafe { (*process).ship },
         followed: 1,
         is_king: 0,
-        reserved: 0,
+        commits: 0,
         turn_ktime_ns: 0,
     };
     if SHIP_PROCESSES.insert(child, process, 0).is_err() {

@@ -12,8 +12,9 @@ use profiler_common::loss as reason;
 use profiler_common::record::{KIND_SYSCALL, RecordHeader};
 use profiler_common::ship::ShipProcess;
 use profiler_common::syscall::{
-    CALL_FDATASYNC, CALL_SIGALTSTACK, CALL_WRITEV, EVENT_NUMBER_ADDRESS, FRAME_HEADER_BYTES,
-    HEAD_BYTES, IoVector, SS_DISABLE, SignalStack, SyscallRecord, SyscallScratch,
+    CALL_EPOLL_PWAIT, CALL_FDATASYNC, CALL_SIGALTSTACK, CALL_WRITEV, EVENT_NUMBER_ADDRESS,
+    FRAME_HEADER_BYTES, HEAD_BYTES, IoVector, SS_DISABLE, SignalStack, SyscallRecord,
+    SyscallScratch,
 };
 
 use crate::{NO_WAKEUP, RECORDS, loss, ship};
@@ -172,15 +173,20 @@ fn try_sys_enter_writev(ctx: &TracePointContext) -> Option<()> {
     let caller = Caller::main()?;
     let vectors = argument(ctx, 1) as *const [IoVector; 2];
     // SAFETY: the helper checks the address.
-    let [header, noun] = unsafe { bpf_probe_read_user(vectors) }.ok()?;
+    let Ok([header, noun]) = (unsafe { bpf_probe_read_user(vectors) }) else {
+        loss::count(reason::FRAME_PARTS);
+        return None;
+    };
     if header.length != FRAME_HEADER_BYTES {
         return None;
     }
+    // A header that is not in memory cannot be checked. The frame is kept: its descriptor tells.
     // SAFETY: as above.
-    let bytes = unsafe { bpf_probe_read_user(header.base as *const [u8; 5]) }.ok()?;
-    let length = u32::from_le_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]);
-    if bytes[0] != 0 || u64::from(length) != noun.length {
-        return None;
+    if let Ok(bytes) = unsafe { bpf_probe_read_user(header.base as *const [u8; 5]) } {
+        let length = u32::from_le_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]);
+        if bytes[0] != 0 || u64::from(length) != noun.length {
+            return None;
+        }
     }
     // SAFETY: a live map value; only the king's main thread, which is current, changes it.
     let turn = unsafe { (*caller.process).turn_ktime_ns };
@@ -188,21 +194,31 @@ fn try_sys_enter_writev(ctx: &TracePointContext) -> Option<()> {
 }
 
 /// `syscalls:sys_enter_epoll_pwait(epfd, …)`: a turn of the king's loop ends, and the next begins with
-/// what is waited for here. Only noted for the frames that it sends: most turns send none.
+/// what is waited for here. Mostly only noted for the frames that it sends: most turns send none.
 #[tracepoint]
 pub fn sys_enter_epoll_pwait(_ctx: TracePointContext) -> u32 {
+    try_sys_enter_epoll_pwait();
+    0
+}
+
+#[inline(always)]
+fn try_sys_enter_epoll_pwait() -> Option<()> {
     let id = bpf_get_current_pid_tgid();
-    if (id >> 32) as u32 == id as u32
-        && let Some(process) = ship::process(id as u32)
-    {
-        // SAFETY: a live map value; only the process' main thread, which is current, changes its turn.
-        unsafe {
-            if (*process).is_king != 0 {
-                (*process).turn_ktime_ns = bpf_ktime_get_ns();
-            }
+    if (id >> 32) as u32 != id as u32 {
+        return None;
+    }
+    let process = ship::process(id as u32)?;
+    // SAFETY: a live map value; only the process' main thread, which is current, changes its turn.
+    unsafe {
+        if (*process).is_king == 0 {
+            return None;
+        }
+        (*process).turn_ktime_ns = bpf_ktime_get_ns();
+        if (*process).commits == 0 {
+            return None;
         }
     }
-    0
+    Caller::of(id)?.record(CALL_EPOLL_PWAIT, 0, 0, 0, 0)
 }
 
 /// `syscalls:sys_enter_fdatasync(fd)`.

@@ -2,10 +2,12 @@
 //!
 //! The stages are the modules: discover (`ship`) → probe, drain, decode (`capture`) → order,
 //! aggregate → attribute → recommend → report → render. Everything after `drain` is a pure
-//! function of the capture. Beside them, the sampler's windows go through `store` to `history`.
+//! function of the capture. Beside them, the sampler's windows go through `store` to `history`,
+//! and `audit` judges a host without a capture.
 
 pub mod aggregate;
 pub mod attribute;
+pub mod audit;
 pub mod capture;
 pub mod catalogue;
 pub mod cli;

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that turn values into values.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
+    "audit",
     "model",
     "hoon",
     "history",

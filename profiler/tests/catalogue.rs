@@ -4,9 +4,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use profiler::catalogue::ENTRIES;
+use profiler::catalogue::advice::ADVICES;
 
 fn profile(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_profile"))
@@ -47,7 +49,7 @@ fn the_catalogue_names_every_fix_and_all_of_it_fits_the_screen() {
                 || text.starts_with(entry.id)
         );
     }
-    for name in ["why", "gain", "restart", "risk", "source"] {
+    for name in ["why", "gain", "check", "restart", "risk", "source"] {
         let lines = text
             .lines()
             .filter(|line| line.starts_with(&format!("  {name} ")));
@@ -83,6 +85,62 @@ fn the_catalogue_is_json_too() {
     assert_eq!(one["fixes"][0]["id"], "ram");
     assert_eq!(one["fixes"][0]["risk"], "low");
     assert_eq!(one["fixes"][0]["shrinks"][1], "swap_in");
+}
+
+/// The documentation that is made from the catalogue.
+#[test]
+fn the_documentation_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/catalogue.md");
+    let written = fs::read_to_string(&path).expect("docs/catalogue.md, by `cargo xtask docs`");
+    let current = stdout(&["catalogue", "--format", "markdown"]);
+    assert!(written == current, "run `cargo xtask docs`");
+    for advice in ADVICES {
+        assert!(
+            current.contains(&advice.quote.replace('|', "\\|")),
+            "{}",
+            advice.quote
+        );
+        for fix in advice.fixes {
+            assert!(ENTRIES.iter().any(|entry| entry.id == *fix), "{fix}");
+        }
+    }
+}
+
+/// A line of the guide that advises something: a step of a list, or an item of a checklist.
+fn is_advice(line: &str, section: &str) -> bool {
+    let numbered = line
+        .split_once(". ")
+        .is_some_and(|(number, _)| number.bytes().all(|byte| byte.is_ascii_digit()));
+    let item = line.starts_with("- [ ] ") || line.starts_with("- **Improvements**");
+    let trigger = section == "Scaling Triggers" && line.starts_with("- ");
+    // What the domains are is no advice.
+    (numbered || item || trigger) && section != "Performance Domains"
+}
+
+/// The guide lies beside the repository where the profiler is made, and nowhere else.
+#[test]
+fn every_advice_of_the_guide_has_a_verdict() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/requirements.md");
+    let Ok(guide) = fs::read_to_string(guide) else {
+        return;
+    };
+    for advice in ADVICES {
+        assert!(
+            guide.contains(advice.quote),
+            "not in the guide: {}",
+            advice.quote
+        );
+    }
+    let mut section = "";
+    for line in guide.lines() {
+        if let Some(heading) = line.strip_prefix('#') {
+            section = heading.trim_start_matches('#').trim();
+        }
+        if is_advice(line, section) {
+            let judged = ADVICES.iter().any(|advice| line.contains(advice.quote));
+            assert!(judged, "{section}: {line}");
+        }
+    }
 }
 
 #[test]

@@ -13,7 +13,9 @@ use profiler::attribute::{Leaf, Party};
 use profiler::capture::file::{self, FileError};
 use profiler::host::Reading;
 use profiler::model::Capture;
-use profiler::render::{flamegraph, json, text};
+use profiler::render::detail::{self, Detail};
+use profiler::render::flamegraph::{self, Picture, render};
+use profiler::render::{json, text};
 use profiler::report::{Report, report};
 
 fn directory(name: &str) -> PathBuf {
@@ -80,6 +82,23 @@ fn reports_are_the_golden_ones() {
 }
 
 #[test]
+fn tables_are_the_golden_ones() {
+    for (name, detail, table) in [
+        ("quota", Detail::Fixes, "fixes"),
+        ("ames", Detail::Events, "events"),
+        ("ames", Detail::Ames, "ames"),
+        ("disk", Detail::Files, "files"),
+    ] {
+        let text = detail::render(&report(&recorded(name)), detail);
+        for line in text.lines() {
+            let command = line.starts_with("    do   ") || line.starts_with("    undo ");
+            assert!(command || line.chars().count() <= 80, "{name}: {line}");
+        }
+        compare(&format!("{name}-{table}.txt"), &text);
+    }
+}
+
+#[test]
 fn the_readme_shows_a_real_screen() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let readme = fs::read_to_string(readme).expect("a README");
@@ -91,11 +110,12 @@ fn the_readme_shows_a_real_screen() {
 }
 
 fn healthy() -> Capture {
-    let (_, bytes) = captures()
-        .into_iter()
-        .find(|(name, _)| name == "healthy")
-        .expect("a healthy ship");
-    read(&bytes).expect("a capture")
+    recorded("healthy")
+}
+
+fn recorded(name: &str) -> Capture {
+    let found = captures().into_iter().find(|(found, _)| found == name);
+    read(&found.expect("a fixture").1).expect("a capture")
 }
 
 #[test]
@@ -140,8 +160,7 @@ fn the_same_capture_gives_the_same_bytes() {
     for (name, bytes) in captures() {
         let once = || {
             let capture = read(&bytes).expect("a fixture is a capture");
-            let svgs = flamegraph::KINDS
-                .map(|(kind, _)| flamegraph::render(&capture, kind).expect("an SVG"));
+            let svgs = flamegraph::KINDS.map(|(kind, _)| render(&Picture::of(&capture, kind)).ok());
             (json::render(&report(&capture)).expect("JSON"), svgs)
         };
         assert!(once() == once(), "{name}");
@@ -297,7 +316,7 @@ fn a_hostile_capture_with_right_checksums_ends_in_an_error_or_a_report() {
             assert!(!text.contains('\u{1b}'), "a terminal escape got through");
             json::render(&report).expect("JSON");
             for (kind, _) in flamegraph::KINDS {
-                let _ = flamegraph::render(&capture, kind);
+                let _ = render(&Picture::of(&capture, kind));
             }
         }
     }

@@ -298,6 +298,7 @@ impl Reader<'_> {
                 String::new(),
             ),
             behind: nobody,
+            cpu: 0,
             stack: Stack::default(),
         })));
     }

@@ -8,6 +8,7 @@ pub mod accuracy;
 pub mod error;
 pub mod faults;
 pub mod gate;
+pub mod ground_truth;
 #[cfg(test)]
 mod interrupt;
 pub mod peer;

@@ -19,6 +19,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 pub struct ShipOptions {
     /// Ship name, such as `~zod`.
     pub ship: Option<String>,
+    /// Version of vere that the ship's processes are like: `mars` or `serf`.
+    pub generation: Option<&'static str>,
     /// Events per second; zero is none.
     pub events_per_second: Option<f64>,
     /// Computing per event on mars, µs.
@@ -33,6 +35,8 @@ pub struct ShipOptions {
     pub peeks_per_second: Option<f64>,
     /// Receive buffer asked for at the Ames socket, bytes.
     pub rcvbuf_bytes: Option<u64>,
+    /// Text that mars prints per event, through the king, bytes.
+    pub print_bytes: Option<u64>,
     /// Share of events that fail once, 0 to 1.
     pub bail_share: Option<f64>,
     /// How lists of hints are made.
@@ -57,6 +61,7 @@ impl ShipOptions {
             ("--dirty-pages", self.dirty_pages),
             ("--heap-pages", self.heap_pages),
             ("--king-compute-us", self.king_compute_us),
+            ("--print-bytes", self.print_bytes),
             ("--rcvbuf", self.rcvbuf_bytes),
             ("--snap-seconds", self.snap_seconds),
             ("--seconds", self.seconds),
@@ -66,6 +71,7 @@ impl ShipOptions {
         .map(|(name, value)| (name, value.map(|value| value.to_string())));
         let others = [
             ("--ship", self.ship.clone()),
+            ("--generation", self.generation.map(str::to_owned)),
             (
                 "--events-per-second",
                 self.events_per_second.map(|rate| rate.to_string()),

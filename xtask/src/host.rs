@@ -28,6 +28,9 @@ pub const FAULT_TOOLS: [Tool; 2] = [
     Tool::new("mount", "mount"),
 ];
 
+/// What flamegraphs are opened in.
+pub const BROWSER: [Tool; 1] = [Tool::new("chromium", "chromium")];
+
 /// Where the kernel describes its tracepoints.
 const TRACEFS: &str = "/sys/kernel/tracing";
 

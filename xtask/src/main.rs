@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod consent;
 mod demo;
+mod docs;
 mod ebpf;
 mod host;
 mod shell;
@@ -35,6 +36,8 @@ enum Task {
     Test,
     /// Show `profile` on a ship whose disk is slow.
     Demo(demo::Options),
+    /// Write what the documentation takes from the code: docs/catalogue.md.
+    Docs,
     /// Measure what `profile` costs.
     Bench(bench::Options),
     /// Run `profile` on other kernels, in emulated machines.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::BuildEbpf => ebpf::build(&consent),
         Task::Test => test::run(&consent),
         Task::Demo(options) => demo::run(&options, &consent),
+        Task::Docs => docs::run(),
         Task::Bench(options) => bench::run(&options, &consent),
         Task::VmTest(options) => vm_test::run(&options, &consent),
     };

@@ -16,6 +16,10 @@ pub fn run(consent: &Consent) -> Result<()> {
         host::prepare(&host::FAULT_TOOLS, consent)?;
         zig::prepare(consent)?;
     }
+    // Elsewhere the test that needs it says that it is skipped.
+    if consent::in_ci() {
+        host::prepare(&host::BROWSER, consent)?;
+    }
     add_components(consent)?;
     if consent::in_ci() || ebpf::is_available() {
         shell::heading("eBPF programs from source");

@@ -133,19 +133,21 @@ fn names(event: &HoonEvent, hoon: &HoonNames, folding: Folding) -> Vec<String> {
     names
 }
 
-fn events(capture: &Capture) -> impl Iterator<Item = &HoonEvent> {
+/// The Hoon stacks of a capture, in the order of their times.
+pub fn events(capture: &Capture) -> impl Iterator<Item = &HoonEvent> {
     capture.events.iter().filter_map(|event| match event {
         Event::Hoon(event) => Some(event),
         _ => None,
     })
 }
 
-/// Home alone has no hints: code runs on a road of its own.
-fn is_computing(event: &HoonEvent) -> bool {
+/// Whether a computation was under way. Home alone has no hints: code runs on a road of its own.
+pub fn is_computing(event: &HoonEvent) -> bool {
     event.roads > 1
 }
 
-fn sites(event: &HoonEvent, names: &HoonNames, folding: Folding) -> Vec<String> {
+/// The places of a stack, outermost first.
+pub fn sites(event: &HoonEvent, names: &HoonNames, folding: Folding) -> Vec<String> {
     fold(
         event.frames.iter().map(|frame| names.get(frame).ok()),
         folding,

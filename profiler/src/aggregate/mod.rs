@@ -1,5 +1,6 @@
 //! From events and sums to summaries, one file per probe family.
 
+pub mod agents;
 pub mod ames;
 pub mod block;
 pub mod cpu_clock;
@@ -44,17 +45,21 @@ pub struct Summaries {
     pub hoon: Option<hoon::HoonSummary>,
     /// How many C stacks are whole; nothing if the capture does not say how its stacks end.
     pub stacks: Option<wholeness::StackCounts>,
+    /// Time and events by agent and vane; nothing if no Hoon stack was taken.
+    pub agents: Option<agents::AgentsSummary>,
 }
 
 /// Sums a capture up.
 pub fn aggregate(capture: &Capture) -> Summaries {
     let threads = sched::summarise(capture);
     let block = block::summarise(capture, &threads);
+    let events = events::summarise(capture);
     Summaries {
+        agents: agents::summarise(capture, events.as_ref()),
         block,
         memory: memory::summarise(capture, &threads),
         snapshots: snapshot::summarise(capture, &threads),
-        events: events::summarise(capture),
+        events,
         ames: ames::summarise(capture),
         udp: udp::summarise(capture),
         neighbours: neighbour::summarise(capture),

@@ -10,6 +10,8 @@
 //! | commit | what the commit worker did |
 //! | commit, release | what mars' main thread did |
 //!
+//! Where the king commits (up to v3.5) the king's main thread counts from mars' answer on.
+//!
 //! Where mars slept although a message was on its way, the king was still sending it: what the king did
 //! counts. A thread that was away for less than is recorded counts as running.
 
@@ -38,6 +40,20 @@ pub enum Phase {
     Commit,
     /// Until mars sent its effects.
     Release,
+}
+
+impl Phase {
+    /// As a person would call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::King => "in the king",
+            Self::Queue => "waiting for mars",
+            Self::Compute => "computing",
+            Self::CommitQueue => "waiting for the commit",
+            Self::Commit => "commit",
+            Self::Release => "release",
+        }
+    }
 }
 
 /// What an event's time went into.
@@ -156,8 +172,21 @@ impl<'a> CriticalPaths<'a> {
             self.phase(&mut cost, Phase::Release, rest, mars.behind_others());
             return cost;
         };
-        let begun = commit.start_ktime_ns.clamp(work.end_ktime_ns, released);
-        self.commit_queue(&mut cost, work.end_ktime_ns, begun, span.commit);
+        let (owner, planned) = if self.events.king_commits {
+            let planned = span.answered_ktime_ns.clamp(work.end_ktime_ns, released);
+            self.phase(
+                &mut cost,
+                Phase::CommitQueue,
+                work.end_ktime_ns..planned,
+                mars,
+            );
+            (king.told_by_mars(), planned)
+        } else {
+            (mars, work.end_ktime_ns)
+        };
+        let owner = owner.behind_others();
+        let begun = commit.start_ktime_ns.clamp(planned, released);
+        self.commit_queue(&mut cost, planned..begun, span.commit, owner);
         let durable = commit.end_ktime_ns.clamp(begun, released);
         self.phase(
             &mut cost,
@@ -165,18 +194,22 @@ impl<'a> CriticalPaths<'a> {
             begun..durable,
             Lane::thread(Role::CommitWorker, commit.thread),
         );
-        self.phase(
-            &mut cost,
-            Phase::Release,
-            durable..released,
-            mars.behind_others(),
-        );
+        self.phase(&mut cost, Phase::Release, durable..released, owner);
         cost
     }
 
-    /// From the end of the computation to the commit: behind the commit before it, and then what mars
-    /// did before it began the next.
-    fn commit_queue(&self, cost: &mut EventCost, from: u64, to: u64, commit: Option<usize>) {
+    /// From the end of the computation to the commit: behind the commit before it, and then what the main
+    /// thread that commits did before it began the next.
+    fn commit_queue(
+        &self,
+        cost: &mut EventCost,
+        std::ops::Range {
+            start: from,
+            end: to,
+        }: std::ops::Range<u64>,
+        commit: Option<usize>,
+        owner: Lane,
+    ) {
         let before: Option<&Commit> = commit
             .and_then(|at| at.checked_sub(1))
             .and_then(|at| self.events.commits.get(at));
@@ -185,8 +218,7 @@ impl<'a> CriticalPaths<'a> {
             let worker = Lane::thread(Role::CommitWorker, before.thread).behind_others();
             self.phase(cost, Phase::CommitQueue, from..free, worker);
         }
-        let mars = Lane::thread(Role::Mars, self.mars).behind_others();
-        self.phase(cost, Phase::CommitQueue, free..to, mars);
+        self.phase(cost, Phase::CommitQueue, free..to, owner);
     }
 
     fn phase(&self, cost: &mut EventCost, phase: Phase, range: std::ops::Range<u64>, lane: Lane) {
@@ -254,6 +286,7 @@ impl<'a> CriticalPaths<'a> {
                 let king = Lane::thread(Role::King, self.king);
                 return self.thread(cost, range, king);
             }
+            WaitClass::Idle if lane.told_by_mars => Leaf::Computing,
             WaitClass::Idle => Leaf::Unexplained,
         };
         match (lane.role, leaf) {
@@ -293,6 +326,8 @@ struct Lane {
     role: Role,
     thread: ThreadId,
     behind: bool,
+    /// Whether it sleeps only until mars has sent it what it waits for.
+    told_by_mars: bool,
 }
 
 impl Lane {
@@ -301,6 +336,15 @@ impl Lane {
             role,
             thread,
             behind: false,
+            told_by_mars: false,
+        }
+    }
+
+    /// The same, while mars sends it an answer.
+    fn told_by_mars(self) -> Self {
+        Self {
+            told_by_mars: true,
+            ..self
         }
     }
 

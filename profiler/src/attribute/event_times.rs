@@ -51,10 +51,21 @@ pub struct EventTimes {
     pub own_computing_ns: u64,
     /// The slowest, slowest first.
     pub worst: Vec<(EventSpan, EventCost)>,
+    /// Each event's time by leaf, in the order in which they were computed.
+    pub each: Vec<EventLeaves>,
     /// Messages that could not be matched.
     pub unmatched: u64,
     /// Messages that had no answer when the window closed.
     pub unfinished: u64,
+}
+
+/// How long one event took, and what for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventLeaves {
+    /// From arrival to release.
+    pub duration_ns: u64,
+    /// The same by leaf, in the order of the leaves.
+    pub leaves: Vec<(Leaf, u64)>,
 }
 
 impl EventTimes {
@@ -152,6 +163,14 @@ pub fn event_times(
             part.waits.add_value(cost.total_ns);
             part.estimated |= cost.is_estimate;
         }
+        times.each.push(EventLeaves {
+            duration_ns,
+            leaves: cost
+                .leaves
+                .iter()
+                .map(|(leaf, cost)| (*leaf, cost.total_ns))
+                .collect(),
+        });
         keep_if_worst(&mut times.worst, span, cost);
     }
     Some((times, parts))

@@ -10,18 +10,21 @@ mod critical;
 mod event_times;
 mod leaf;
 mod page_in;
+mod quota;
 mod steal;
 mod syscall;
 mod verdict;
+mod what_if;
 
 pub use blame::Party;
-pub use computing::{Shares, shares_of};
+pub use computing::{Shares, shares_of, upkeep};
 pub use critical::{CriticalPaths, EventCost, LeafCost, Phase};
-pub use event_times::{EventTimes, Times, WORST_EVENTS};
+pub use event_times::{EventLeaves, EventTimes, Times, WORST_EVENTS};
 pub use leaf::{Cause, Leaf};
 pub use page_in::PageInRule;
+pub use quota::throttled;
 pub use steal::Steal;
-pub use syscall::syscall_name;
+pub use syscall::{WaitClass, classify, syscall_name};
 pub use verdict::{
     Circumstances, HEALTHY_STALL_RATIO, LONG_WAIT_NS, LONG_WAITS, MIN_EVENTS, SATURATED_RATIO,
     VerdictKind, judge,
@@ -29,13 +32,15 @@ pub use verdict::{
 
 use std::collections::BTreeMap;
 
+pub use what_if::{Removal, p95_ns};
+
 use crate::aggregate::Summaries;
 use crate::aggregate::sched::{ThreadSummary, WaitSummary};
 use crate::aggregate::snapshot::SnapshotSummary;
-use crate::model::{Capture, Histogram, Meta, ThreadId, sum};
+use crate::model::{Capture, Histogram, Meta, sum};
 use crate::ship::Role;
 use event_times::{Split, Splits, event_times};
-use syscall::{WaitClass, classify};
+use quota::Quota;
 
 /// Time of one leaf.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +74,8 @@ pub struct Attribution {
     pub steal: Option<Steal>,
     /// Time that threads of king, mars and commit workers were held back by a quota, an estimate.
     pub throttled_ns: u64,
+    /// Of the time for which the kernel held the group back, what the ship's threads were seen to wait for.
+    pub quota_ns: u64,
     /// Time that they were in the run queue otherwise.
     pub run_queue_ns: u64,
     /// The events whose time all of this is; nothing if it is that of threads.
@@ -120,6 +127,16 @@ impl Attribution {
         }
     }
 
+    /// Computing that held the ship up: behind that of other events, and an event's own where computing is
+    /// what holds it up.
+    pub fn stalling_computing_ns(&self) -> u64 {
+        let own_ns = match self.computing_stalls() {
+            true => 0,
+            false => self.own_computing_ns(),
+        };
+        self.leaf_ns(Leaf::Computing) - own_ns
+    }
+
     /// Time of a cause that held the ship up.
     pub fn stalling_ns(&self, cause: Cause) -> u64 {
         let computing = match cause {
@@ -162,14 +179,14 @@ pub fn attribute_by(capture: &Capture, summaries: &Summaries, upkeep: &Shares) -
         .iter()
         .filter(|thread| thread.role != Role::Other)
         .collect();
-    let throttled = throttled(capture, &summaries.threads);
+    let quota = Quota::of(capture, &summaries.threads);
     let snapshots = summaries.snapshots.as_ref();
     let collection_ns = summaries.events.as_ref().map_or(0, |events| {
         sum(events.upkeep().map(|span| events.mars_on_cpu_ns(span)))
     });
     let mut stalls: BTreeMap<Role, (u64, u64)> = BTreeMap::new();
     for thread in threads {
-        let throttled = throttled.get(&thread.thread).copied().unwrap_or(0);
+        let throttled = quota.of_ns(thread.run_queue_ns);
         let shares = upkeep.get(&thread.thread);
         let apart = Apart {
             snapshots: snapshots.filter(|_| thread.role == Role::Mars),
@@ -190,10 +207,10 @@ pub fn attribute_by(capture: &Capture, summaries: &Summaries, upkeep: &Shares) -
         .fold(0.0, f64::max);
     attribution.throttled_ns = attribution.leaf_ns(Leaf::Throttled);
     attribution.run_queue_ns = attribution.leaf_ns(Leaf::RunQueue);
-    let run_queue_ns: u64 = summaries.threads.iter().map(|t| t.run_queue_ns).sum();
+    attribution.quota_ns = quota.seen_ns;
     let splits = Splits {
         mars: mars_splits(&summaries.threads, upkeep, snapshots, collection_ns),
-        throttled: ratio(throttled.values().sum(), run_queue_ns).min(1.0),
+        throttled: quota.share,
         stolen: attribution.stolen_ratio(),
     };
     let page_ins = attribution.page_ins;
@@ -354,28 +371,6 @@ pub fn is_idle(meta: &Meta, role: Role, wait: &WaitSummary) -> bool {
 fn class(meta: &Meta, role: Role, wait: &WaitSummary) -> WaitClass {
     let name = syscall_name(&meta.architecture, wait.syscall_nr);
     classify(role, name, wait.task_state)
-}
-
-/// Of each thread's time in the run queue, what was because of a quota: an estimate. The kernel says
-/// how long the group was throttled, not which thread, so each has the share of its waits.
-pub fn throttled(capture: &Capture, threads: &[ThreadSummary]) -> BTreeMap<ThreadId, u64> {
-    let throttled_ns = throttled_ns(capture, threads);
-    let run_queue_ns: u64 = threads.iter().map(|thread| thread.run_queue_ns).sum();
-    let of = |thread: &ThreadSummary| {
-        let share = ratio(thread.run_queue_ns, run_queue_ns);
-        let ns = ((throttled_ns as f64 * share) as u64).min(thread.run_queue_ns);
-        (thread.thread, ns)
-    };
-    threads.iter().map(of).collect()
-}
-
-/// Time for which the ship's group had used up its CPU quota, but never more than its threads
-/// waited for a CPU.
-fn throttled_ns(capture: &Capture, threads: &[ThreadSummary]) -> u64 {
-    let waited: u64 = threads.iter().map(|thread| thread.run_queue_ns).sum();
-    throttled_by_kernel_ns(&capture.meta)
-        .unwrap_or(0)
-        .min(waited)
 }
 
 /// Time for which the ship's group had used up its CPU quota, as the kernel counts it; nothing if

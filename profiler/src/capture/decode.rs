@@ -148,6 +148,7 @@ fn wait(bytes: &[u8]) -> Result<WaitEvent, DecodeError> {
         task_state: record.task_state,
         waker: other(record.waker_tgid, record.waker_tid, &record.waker_comm),
         behind: other(record.behind_tgid, record.behind_tid, &record.behind_comm),
+        cpu: record.header.cpu,
         stack: stack(&record.stack, rest)?,
     })
 }

@@ -14,20 +14,30 @@ use profiler_common::udp::{UdpKey, UdpTotals};
 use super::probes::{ProbeError, Probes};
 use super::writeback;
 use crate::model::{NeighbourTotals, Totals};
+use crate::ship::Ship;
 
 impl Probes {
-    /// Watches a process. `ship` tells ships apart.
+    /// Watches a process of a ship. `number` tells ships apart.
     ///
     /// # Errors
     /// If the kernel refuses the map update.
-    pub fn watch_process(&mut self, tgid: u32, ship: u32, is_king: bool) -> Result<(), ProbeError> {
+    pub fn watch_process(&mut self, tgid: u32, number: u32, ship: &Ship) -> Result<(), ProbeError> {
+        let is_king = tgid == ship.king.tgid;
         let process = ShipProcess {
-            ship,
+            ship: number,
             followed: 0,
             is_king: is_king.into(),
-            reserved: 0,
+            commits: (is_king && ship.log_owner_tgid() == Some(tgid)).into(),
             turn_ktime_ns: 0,
         };
+        self.watch(tgid, process)
+    }
+
+    /// Watches a process as what `process` says.
+    ///
+    /// # Errors
+    /// If the kernel refuses the map update.
+    pub fn watch(&mut self, tgid: u32, process: ShipProcess) -> Result<(), ProbeError> {
         let mut processes: HashMap<_, u32, ShipProcess> = self.map_mut("SHIP_PROCESSES")?;
         processes
             .insert(tgid, process, 0)

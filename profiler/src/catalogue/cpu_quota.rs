@@ -1,6 +1,7 @@
 //! A CPU quota that is used up.
 
-use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation, shell_quote};
+use super::place::Lasting;
+use super::{Answer, Assessment, Entry, Gain, Kind, Restart, Risk, Situation, Step, place};
 use crate::attribute::{Cause, Leaf};
 use crate::host::cgroup::{CpuLimit, Version};
 use crate::host::counters::KernelCounters;
@@ -17,6 +18,14 @@ pub const ENTRY: Entry = Entry {
           the ship has to do.",
     gain: "All of the time that the group's cpu.stat says it was throttled, as far as the ship's \
            threads waited.",
+    check: "the quotas of the ship's control groups, and in their cpu.stat what they cost",
+    answers: &[
+        Kind::AlreadySo,
+        Kind::WouldHelp,
+        Kind::NoEvidence,
+        Kind::CannotTell,
+    ],
+    conflicts: &[],
     restart: Restart::None,
     risk: Risk::Low,
     source: "Linux Documentation/scheduler/sched-bwc.rst: a group that has used its quota stands \
@@ -73,7 +82,8 @@ fn assess(situation: &Situation<'_>) -> Assessment {
             limit.quota_us.to_string(),
         ),
     };
-    let file = shell_quote(&file);
+    let cpus = situation.meta().host.kernel.online_cpus.known();
+    let cpus = cpus.copied().unwrap_or(1);
     Assessment {
         answer: Answer::WouldHelp(Gain::StalledTime {
             low_ns: throttled_ns,
@@ -85,22 +95,15 @@ fn assess(situation: &Situation<'_>) -> Assessment {
             "throttled for {}",
             spent(throttled_ns, situation.attribution)
         ),
-        apply: vec![
-            format!("echo {} > {file}", shell_quote(&none)),
-            format!(
-                "for good: CPUQuota= in the unit, or docker update --cpus {} CONTAINER",
-                situation
-                    .meta()
-                    .host
-                    .kernel
-                    .online_cpus
-                    .known()
-                    .copied()
-                    .unwrap_or(1)
-            ),
-        ],
-        undo: vec![format!("echo {} > {file}", shell_quote(&old))],
-        restart: None,
+        apply: [Step::write(&file, none)]
+            .into_iter()
+            .chain(place::keep(situation, &Lasting::CpuQuota(cpus)))
+            .collect(),
+        undo: [Step::write(&file, old)]
+            .into_iter()
+            .chain(place::forget(situation, &Lasting::CpuQuota(cpus)))
+            .collect(),
+        ..Assessment::default()
     }
 }
 

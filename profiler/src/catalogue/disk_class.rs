@@ -1,6 +1,8 @@
 //! A faster kind of disk.
 
-use super::{Answer, Assessment, DISK_LEAVES, Entry, Gain, Restart, Risk, Situation};
+use super::{
+    Answer, Assessment, DISK_LEAVES, Entry, Gain, Kind, Restart, Risk, Situation, Step, place,
+};
 use crate::aggregate::block::in_device_ns;
 use crate::attribute::Cause;
 use crate::host::block::DeviceClass;
@@ -9,7 +11,7 @@ use crate::report::units::duration;
 use crate::ship::Role;
 
 /// What a durable write takes on a SATA SSD or a cloud volume backed by SSDs: 1-2 ms.
-const SSD_SYNC_NS: u64 = 2_000_000;
+pub const SSD_SYNC_NS: u64 = 2_000_000;
 /// What it takes on a good NVMe SSD. One with power-loss protection needs a tenth of that.
 const NVME_SYNC_NS: u64 = 300_000;
 
@@ -23,6 +25,9 @@ pub const ENTRY: Entry = Entry {
           take.",
     gain: "At least what the device itself took, at the pace of an SSD (2 ms a sync); at most \
            all time blocked on the disk, at the pace of an NVMe SSD (0.3 ms).",
+    check: "the disks under the pier (/sys/block), and how long durable writes took",
+    answers: &[Kind::WouldHelp, Kind::NoEvidence, Kind::CannotTell],
+    conflicts: &[],
     restart: Restart::Ship,
     risk: Risk::Low,
     source: "vere commits each batch with two durable writes (pkg/vere/db/lmdb.c, LMDB mdb.c \
@@ -51,10 +56,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
     let limits = super::io_limit::limits(situation.meta()).unwrap_or_default();
     if let Some(limit) = limits.first() {
         let limit = super::io_limit::words(limit);
-        return without(
-            Answer::CannotTell,
-            format!("behind the group's limit: {limit}"),
-        );
+        return without(Answer::CannotTell, format!("behind a limit of {limit}"));
     }
     let waits = sync_waits(situation);
     let Some(typical_ns) = waits.sum_quantile(500) else {
@@ -95,13 +97,11 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         current,
         proposed: proposed.to_owned(),
         reason,
-        apply: vec![
-            "stop the ship, then copy its pier: rsync -aHAX --sparse PIER/ /NEW/PIER/".to_owned(),
-            "start it from the new place and delete the old pier only when it runs: never run both"
-                .to_owned(),
-        ],
-        undo: vec!["stop the ship, copy the pier back, start it there".to_owned()],
-        restart: None,
+        apply: place::moving(situation, "/NEW/PIER/"),
+        undo: vec![Step::advice(
+            "stop the ship, copy the pier back, start it there",
+        )],
+        ..Assessment::default()
     }
 }
 

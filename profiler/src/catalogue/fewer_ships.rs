@@ -1,8 +1,10 @@
 //! Fewer ships on one host.
 
-use super::{Answer, Assessment, DISK_LEAVES, Entry, Gain, Restart, Risk, Situation};
+use super::{
+    Answer, Assessment, DISK_LEAVES, Entry, Gain, Kind, LeafGain, Restart, Risk, Situation, Step,
+};
 use crate::aggregate::neighbour::NeighbourKind;
-use crate::attribute::{Cause, Leaf, Party, blame};
+use crate::attribute::{Attribution, Cause, Leaf, Party, blame, ratio};
 use crate::model::sum;
 use crate::report::units::duration;
 
@@ -23,6 +25,14 @@ pub const ENTRY: Entry = Entry {
     gain: "The time that this ship waited behind other ships for a CPU, and on the disk the share \
            of its time that it was behind their requests; at least half of that, because what \
            held two of them up may hold up one alone.",
+    check: "the other ships of this host, and their shares of CPU and disk",
+    answers: &[
+        Kind::AlreadySo,
+        Kind::WouldHelp,
+        Kind::NoEvidence,
+        Kind::CannotTell,
+    ],
+    conflicts: &[],
     restart: Restart::Ship,
     risk: Risk::Medium,
     source: "measured here: who ran while this ship waited (sched:sched_switch), and whose \
@@ -91,8 +101,29 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         ),
         current,
         proposed: proposed.to_owned(),
-        apply: ENTRY.apply.iter().map(|line| (*line).to_owned()).collect(),
-        undo: ENTRY.undo.iter().map(|line| (*line).to_owned()).collect(),
-        restart: None,
+        apply: ENTRY.apply.iter().map(|line| Step::advice(*line)).collect(),
+        undo: ENTRY.undo.iter().map(|line| Step::advice(*line)).collect(),
+        by_leaf: by_leaf(attribution, cpu_ns, disk_ns),
+        ..Assessment::default()
     }
+}
+
+/// The gain by leaf: what the disk held up is shared out as its leaves are.
+fn by_leaf(attribution: &Attribution, cpu_ns: u64, disk_ns: u64) -> Vec<LeafGain> {
+    let of_disk_ns = sum(DISK_LEAVES.iter().map(|leaf| attribution.leaf_ns(*leaf)));
+    ENTRY
+        .shrinks
+        .iter()
+        .map(|&leaf| {
+            let high_ns = match leaf {
+                Leaf::RunQueue => cpu_ns,
+                _ => (disk_ns as f64 * ratio(attribution.leaf_ns(leaf), of_disk_ns)) as u64,
+            };
+            LeafGain {
+                leaf,
+                low_ns: high_ns / 2,
+                high_ns,
+            }
+        })
+        .collect()
 }

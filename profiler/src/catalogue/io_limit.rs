@@ -1,6 +1,9 @@
 //! A limit on the ship's I/O that its control group sets.
 
-use super::{Answer, Assessment, DISK_LEAVES, Entry, Gain, Restart, Risk, Situation, shell_quote};
+use super::place::Lasting;
+use super::{
+    Answer, Assessment, DISK_LEAVES, Entry, Gain, Kind, Restart, Risk, Situation, Step, place,
+};
 use crate::attribute::Cause;
 use crate::host::cgroup::{IoLimit, Version};
 use crate::model::Meta;
@@ -15,6 +18,14 @@ pub const ENTRY: Entry = Entry {
     why: "What exceeds the I/O limit of a control group waits, however quick the disk is.",
     gain: "At most all time blocked on the disk; how quick it is behind the limit cannot be \
            seen, so at least nothing.",
+    check: "limits of the ship's control groups on the disks under the pier",
+    answers: &[
+        Kind::AlreadySo,
+        Kind::WouldHelp,
+        Kind::NoEvidence,
+        Kind::CannotTell,
+    ],
+    conflicts: &[],
     restart: Restart::None,
     risk: Risk::Low,
     source: "Linux Documentation/admin-guide/cgroup-v2.rst (io.max), cgroup-v1/blkio-controller.rst: \
@@ -92,15 +103,13 @@ fn assess(situation: &Situation<'_>) -> Assessment {
                     Version::V1 => "/sys/fs/cgroup/blkio",
                     Version::V2 => "/sys/fs/cgroup",
                 };
-                let file = shell_quote(&format!("{root}/{group}/{}", limit.file()));
-                format!("echo '{}' > {file}", limit.line(value(limit)))
+                let file = format!("{root}/{group}/{}", limit.file());
+                Step::write(file, limit.line(value(limit)))
             })
             .collect::<Vec<_>>()
     };
     let mut apply = commands(|_| None);
-    apply.push(
-        "for good: IOWriteIOPSMax= and its like in the unit, or Docker's --device-…".to_owned(),
-    );
+    apply.extend(place::keep(situation, &Lasting::IoLimits));
     Assessment {
         // How quick the disk is behind the limit cannot be seen.
         answer: Answer::WouldHelp(Gain::StalledTime {
@@ -116,6 +125,6 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         ),
         apply,
         undo: commands(|limit| Some(limit.per_second)),
-        restart: None,
+        ..Assessment::default()
     }
 }

@@ -1,6 +1,8 @@
 //! Another I/O scheduler.
 
-use super::{Answer, Assessment, DISK_LEAVES, Entry, Gain, Restart, Risk, Situation, shell_quote};
+use super::{
+    Answer, Assessment, DISK_LEAVES, Entry, Gain, Kind, Restart, Risk, Situation, Step, place,
+};
 use crate::attribute::{Cause, ratio};
 use crate::host::block::{BlockDevice, DeviceClass};
 use crate::model::sum;
@@ -18,6 +20,14 @@ pub const ENTRY: Entry = Entry {
     why: "A scheduler that does not fit the disk keeps requests in its queue for nothing.",
     gain: "At most the disk's stalled time by the share that the ship's I/O spent between \
            queueing and issue; at least nothing.",
+    check: "queue/scheduler of the disks under the pier, and the time that I/O stood in the queue",
+    answers: &[
+        Kind::AlreadySo,
+        Kind::WouldHelp,
+        Kind::NoEvidence,
+        Kind::CannotTell,
+    ],
+    conflicts: &[],
     restart: Restart::None,
     risk: Risk::None,
     source: "Linux Documentation/block/switching-sched.rst; a scheduler acts only between the \
@@ -28,7 +38,7 @@ pub const ENTRY: Entry = Entry {
 };
 
 /// Schedulers that fit, best first.
-fn fitting(class: DeviceClass) -> &'static [&'static str] {
+pub fn fitting(class: DeviceClass) -> &'static [&'static str] {
     match class {
         DeviceClass::HardDisk => &["mq-deadline", "bfq"],
         DeviceClass::Ssd | DeviceClass::Mmc => &["mq-deadline", "none", "kyber"],
@@ -85,12 +95,16 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         "the ship's I/O spent {} of its time in the queue",
         percent(queue_ratio)
     );
-    if queue_ratio < MIN_QUEUE_RATIO {
-        return without(Answer::NoEvidence, spent);
-    }
-    let proposed = offered(disk).unwrap_or(proposed);
     let disk_ns = situation.attribution.cause_ns(Cause::Disk);
-    let file = shell_quote(&format!("/sys/block/{}/queue/scheduler", disk.name));
+    let proposed = offered(disk).unwrap_or(proposed);
+    let file = format!("/sys/block/{}/queue/scheduler", disk.name);
+    if queue_ratio < MIN_QUEUE_RATIO {
+        let (apply, undo) = (
+            Step::write(&file, proposed),
+            Step::write(&file, scheduler(disk)),
+        );
+        return without(Answer::NoEvidence, spent).or_try(apply, undo);
+    }
     Assessment {
         answer: Answer::WouldHelp(Gain::StalledTime {
             low_ns: 0,
@@ -98,10 +112,16 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         }),
         proposed: proposed.to_owned(),
         reason: spent,
-        apply: vec![format!("echo {proposed} > {file}")],
-        undo: vec![format!("echo {} > {file}", shell_quote(scheduler(disk)))],
+        apply: vec![
+            Step::write(&file, proposed),
+            place::keep_scheduler(&disk.name, proposed),
+        ],
+        undo: vec![
+            Step::write(&file, scheduler(disk)),
+            place::forget_scheduler(),
+        ],
         current,
-        restart: None,
+        ..Assessment::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Room for the mappings that dirty pages of the loom split off.
 
-use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation};
+use super::{Answer, Assessment, Entry, Gain, Kind, Restart, Risk, Situation, Step, keep_sysctls};
 use crate::attribute::{Cause, ratio};
 use crate::report::MANY_MAPPINGS_RATIO;
 use crate::report::units::{count, percent};
@@ -11,6 +11,8 @@ const PROPOSED: u64 = 262_144;
 const MOST: u64 = i32::MAX as u64;
 /// A file of our own: others may be there already.
 const KEPT_IN: &str = "/etc/sysctl.d/90-profile-ship-mappings.conf";
+/// The setting.
+const SETTING: &str = "vm.max_map_count";
 /// The finding that warns of it.
 const FINDING: &str = "map-count";
 
@@ -25,6 +27,14 @@ pub const ENTRY: Entry = Entry {
           mappings again.",
     gain: "No time: it keeps the ship from dying. Advised from the point on where mars has half of \
            the mappings that it may have.",
+    check: "lines of mars' maps against vm.max_map_count",
+    answers: &[
+        Kind::AlreadySo,
+        Kind::WouldHelp,
+        Kind::NoEvidence,
+        Kind::CannotTell,
+    ],
+    conflicts: &[],
     restart: Restart::None,
     risk: Risk::None,
     source: "vere pkg/noun/events.c (an mprotect for each page that becomes dirty), vere issues 461 \
@@ -75,16 +85,20 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         proposed: text.clone(),
         reason: format!("{reason}; the one too many ends the ship"),
         apply: vec![
-            format!("sysctl -w vm.max_map_count={proposed}"),
-            format!("printf 'vm.max_map_count={proposed}\\n' > {KEPT_IN}"),
+            Step::sysctl(SETTING, proposed),
+            keep_sysctls(KEPT_IN, &[(SETTING, proposed.to_string())]),
         ],
         undo: vec![
             // Below what a process has, its next change of a mapping fails.
-            format!("sysctl -w vm.max_map_count={limit}   # only while mars has fewer"),
-            format!("rm {KEPT_IN}"),
+            Step::advice(format!(
+                "only while mars has fewer than {} mappings:",
+                count(limit)
+            )),
+            Step::sysctl(SETTING, limit),
+            Step::command(format!("rm {KEPT_IN}")),
         ],
-        restart: None,
         current,
+        ..Assessment::default()
     }
 }
 

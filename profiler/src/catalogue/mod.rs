@@ -4,203 +4,58 @@
 //! An entry is not believed: it answers *already so*, *would help* (with its gain), *no evidence
 //! here*, *would harm*, or *cannot tell*, and says why.
 
+pub mod advice;
+pub mod affinity;
+pub mod ames_port;
+mod bandwidth;
 mod bbr;
+mod chop;
 mod cpu_quota;
-mod disk_class;
+mod dirty_ratio;
+pub mod disk_class;
+mod disk_space;
+mod entry;
+mod faster_cpu;
 mod fewer_ships;
+pub mod file_limits;
+mod geography;
 mod io_limit;
-mod io_scheduler;
+pub mod io_scheduler;
+pub mod loom_size;
 mod max_map_count;
+mod meld;
+mod meld_schedule;
 mod nice;
+pub mod noatime;
+mod pack;
+mod pack_schedule;
+mod place;
 mod ram;
-mod rmem_max;
+pub mod rmem_max;
 mod snap_time;
+mod steal;
+mod step;
+mod suspend_apps;
+mod swap_off;
 mod swappiness;
+mod tcp_buffers;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod thp;
 
 pub use cpu_quota::limit_that_throttled;
+pub use entry::{
+    Answer, Assessment, Entry, Gain, Kind, LeafGain, Manner, Restart, Risk, Situation,
+};
 pub use io_limit::limits;
-use serde::Serialize;
+pub use step::{Step, Trial};
 
-use crate::aggregate::Summaries;
-use crate::attribute::{Attribution, Cause, Leaf};
+use entry::Setting;
+use step::keep_sysctls;
+
+use crate::attribute::Leaf;
 use crate::host::cgroup::Version;
-use crate::model::{Capture, Meta};
-
-/// What must be started again for a fix to take effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Restart {
-    /// Nothing.
-    None,
-    /// The ship.
-    Ship,
-    /// The host.
-    Host,
-}
-
-impl Restart {
-    /// In tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Ship => "ship",
-            Self::Host => "host",
-        }
-    }
-}
-
-/// How much can go wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Risk {
-    /// Undone at once, harms nobody.
-    None,
-    /// Undone easily.
-    Low,
-    /// May harm other things on the host.
-    Medium,
-}
-
-impl Risk {
-    /// In tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Low => "low",
-            Self::Medium => "medium",
-        }
-    }
-}
-
-/// One fix.
-#[derive(Serialize)]
-pub struct Entry {
-    /// Stable name.
-    pub id: &'static str,
-    /// What to do, as a command to the reader.
-    pub title: &'static str,
-    /// The cause that it is for.
-    pub cause: Cause,
-    /// What it can shrink; nothing if it takes away no stalled time.
-    pub shrinks: &'static [Leaf],
-    /// What goes wrong without it.
-    pub why: &'static str,
-    /// How its gain is computed, in words.
-    pub gain: &'static str,
-    /// What must be started again.
-    pub restart: Restart,
-    /// What can go wrong.
-    pub risk: Risk,
-    /// Why it should be true.
-    pub source: &'static str,
-    /// Commands that make the change, with words in capitals for what depends on the host.
-    pub apply: &'static [&'static str],
-    /// Commands that take it back, likewise.
-    pub undo: &'static [&'static str],
-    /// Looks at host and capture.
-    #[serde(skip)]
-    pub assess: fn(&Situation<'_>) -> Assessment,
-}
-
-/// What an entry may look at.
-pub struct Situation<'a> {
-    /// The capture.
-    pub capture: &'a Capture,
-    /// Its sums.
-    pub summaries: &'a Summaries,
-    /// Its causes.
-    pub attribution: &'a Attribution,
-}
-
-impl Situation<'_> {
-    /// Circumstances of the capture.
-    pub fn meta(&self) -> &Meta {
-        &self.capture.meta
-    }
-}
-
-/// What a fix could remove.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Gain {
-    /// Stalled time of this capture.
-    StalledTime {
-        /// At least.
-        low_ns: u64,
-        /// At most.
-        high_ns: u64,
-    },
-    /// Lost datagrams of this capture.
-    Datagrams {
-        /// At least.
-        low: u64,
-        /// At most.
-        high: u64,
-    },
-    /// No time: what a finding of this report warns of.
-    Finding {
-        /// The finding.
-        id: &'static str,
-    },
-}
-
-/// An entry's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Answer {
-    /// The host is set up like this already.
-    AlreadySo,
-    /// It would shrink what this capture measured.
-    WouldHelp(Gain),
-    /// It may be right, but nothing here would get better.
-    NoEvidence,
-    /// It would make something worse.
-    WouldHarm,
-    /// A fact is missing.
-    CannotTell,
-}
-
-/// What an entry found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Assessment {
-    /// In a word.
-    pub answer: Answer,
-    /// The value now; nothing if it is not known.
-    pub current: Option<String>,
-    /// The value it should have.
-    pub proposed: String,
-    /// One sentence with the number that decided.
-    pub reason: String,
-    /// Commands that make the change.
-    pub apply: Vec<String>,
-    /// Commands that take it back.
-    pub undo: Vec<String>,
-    /// What must be started again here, where it is not what the entry says.
-    #[serde(skip)]
-    pub restart: Option<Restart>,
-}
-
-impl Assessment {
-    /// An answer that proposes no change.
-    fn without_change(
-        answer: Answer,
-        current: Option<String>,
-        proposed: &str,
-        reason: String,
-    ) -> Self {
-        Self {
-            answer,
-            current,
-            proposed: proposed.to_owned(),
-            reason,
-            apply: Vec::new(),
-            undo: Vec::new(),
-            restart: None,
-        }
-    }
-}
+use crate::model::Meta;
 
 /// What a quicker or less limited disk can shrink.
 const DISK_LEAVES: &[Leaf] = &[
@@ -212,18 +67,38 @@ const DISK_LEAVES: &[Leaf] = &[
 
 /// All fixes, in the order of their names.
 pub const ENTRIES: &[Entry] = &[
+    affinity::ENTRY,
+    ames_port::ENTRY,
+    bandwidth::ENTRY,
     bbr::ENTRY,
+    chop::ENTRY,
     cpu_quota::ENTRY,
+    dirty_ratio::ENTRY,
     disk_class::ENTRY,
+    disk_space::ENTRY,
+    faster_cpu::ENTRY,
     fewer_ships::ENTRY,
+    file_limits::ENTRY,
+    geography::ENTRY,
     io_limit::ENTRY,
     io_scheduler::ENTRY,
+    loom_size::ENTRY,
     max_map_count::ENTRY,
+    meld::ENTRY,
+    meld_schedule::ENTRY,
     nice::ENTRY,
+    noatime::ENTRY,
+    pack::ENTRY,
+    pack_schedule::ENTRY,
     ram::ENTRY,
     rmem_max::ENTRY,
     snap_time::ENTRY,
+    steal::ENTRY,
+    suspend_apps::ENTRY,
+    swap_off::ENTRY,
     swappiness::ENTRY,
+    tcp_buffers::ENTRY,
+    thp::ENTRY,
 ];
 
 /// What a kernel setting says, if it could be read.
@@ -232,20 +107,21 @@ fn sysctl<'a>(meta: &'a Meta, name: &str) -> Option<&'a str> {
     value.known().map(String::as_str)
 }
 
+/// Whether a version is this one or a later one; nothing if it is not known.
+fn is_at_least(version: Option<&str>, least: (u32, u32)) -> Option<bool> {
+    let mut numbers = version?.split('.').map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Some((major, minor) >= least),
+        // The next major has everything.
+        (Some(Ok(major)), _) => Some(major > least.0),
+        _ => None,
+    }
+}
+
 /// Which interface the ship's memory group has.
 fn memory_version(meta: &Meta) -> Version {
     match meta.ship.cgroups.known() {
         Some(groups) if groups.contains_key("memory") => Version::V1,
         _ => Version::V2,
-    }
-}
-
-/// A word as a shell reads it as one, whatever is in it.
-fn shell_quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }

@@ -1,6 +1,9 @@
 //! A better place in the run queue.
 
-use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation};
+use super::place::Lasting;
+use super::{
+    Assessment, Entry, Gain, Kind, Restart, Risk, Setting, Situation, Step, place, sysctl,
+};
 use crate::aggregate::neighbour::Neighbour;
 use crate::attribute::{Cause, Leaf, blame, ratio};
 use crate::model::sum;
@@ -25,6 +28,14 @@ pub const ENTRY: Entry = Entry {
     gain: "The time in the run queue behind other processes, less the share that a competitor of \
            nice 0 still gets by the scheduler's weights; at least half of that, because nice may \
            not reach into another group or session.",
+    check: "nice values of the ship's processes, and who ran while they waited for a CPU",
+    answers: &[
+        Kind::AlreadySo,
+        Kind::WouldHelp,
+        Kind::NoEvidence,
+        Kind::CannotTell,
+    ],
+    conflicts: &[],
     restart: Restart::None,
     risk: Risk::Medium,
     source: "sched(7); mars inherits the king's nice value (fork); vere's source says nothing \
@@ -40,37 +51,30 @@ pub const ENTRY: Entry = Entry {
 fn assess(situation: &Situation<'_>) -> Assessment {
     let attribution = situation.attribution;
     let meta = situation.meta();
-    let nice = meta
-        .host
-        .processes
-        .values()
-        .filter_map(|p| Some(p.known()?.nice))
-        .max();
-    let current = nice.map(|nice| nice.to_string());
-    let proposed = PROPOSED.to_string();
-    let without =
-        |answer, reason| Assessment::without_change(answer, current.clone(), &proposed, reason);
+    let processes = meta.host.processes.values();
+    let nice = processes.filter_map(|one| Some(one.known()?.nice)).max();
+    let setting = Setting::new(nice.map(|nice| nice.to_string()), PROPOSED.to_string());
     if nice.is_some_and(|nice| nice <= PROPOSED) {
-        return without(
-            Answer::AlreadySo,
-            format!("both processes have {PROPOSED} or better"),
-        );
+        return setting.already_so(format!("both processes have {PROPOSED} or better"));
     }
+    let renice = |nice| Step::SetNice {
+        tgids: meta.ship.tgids(),
+        nice,
+    };
+    let (set, reset) = (renice(PROPOSED), renice(nice.unwrap_or(0)));
     let run_queue_ns = attribution.leaf_ns(Leaf::RunQueue);
     let share = ratio(run_queue_ns, attribution.busy_ns());
     if share < MIN_RUN_QUEUE_RATIO {
-        let waited = format!(
+        let reason = format!(
             "only {} of the busy time was spent waiting for a CPU",
             percent(share)
         );
-        return without(Answer::NoEvidence, waited);
+        return setting.no_evidence(reason).or_try(set, reset);
     }
+    let waited = format!("{} in the run queue", spent(run_queue_ns, attribution));
     let Some(neighbours) = situation.summaries.neighbours.as_ref() else {
-        let reason = format!(
-            "{} in the run queue, but behind whom was not measured",
-            spent(run_queue_ns, situation.attribution)
-        );
-        return without(Answer::CannotTell, reason);
+        let reason = format!("{waited}, but behind whom was not measured");
+        return setting.cannot_tell(reason).or_try(set, reset);
     };
     // A nice value acts on other processes and ships, not on the kernel, nor among its own threads.
     let parts = blame::run_queue(attribution, Some(neighbours));
@@ -79,53 +83,34 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         .filter(|part| part.neighbour.is_some_and(Neighbour::is_other));
     let others_ns = sum(of_others.map(|part| part.ns));
     let Some((first, _)) = blame::heaviest(&parts, Neighbour::is_other) else {
-        let reason = format!(
-            "{} in the run queue, but behind nobody else",
-            spent(run_queue_ns, situation.attribution)
-        );
-        return without(Answer::NoEvidence, reason);
+        let reason = format!("{waited}, but behind nobody else");
+        return setting.no_evidence(reason).or_try(set, reset);
     };
     let high_ns = others_ns as f64 * (1.0 - WEIGHT_NICE_0 / WEIGHT_PROPOSED);
-    let tids = meta
-        .ship
-        .tgids()
-        .iter()
-        .map(|t| format!("/proc/{t}/task/*"))
-        .collect::<Vec<_>>()
-        .join(" ");
-    let renice =
-        |value: i64| format!("for t in {tids}; do renice -n {value} -p \"${{t##*/}}\"; done");
     let reason = format!(
-        "{} in the run queue, {} of it behind other processes, first {}",
-        spent(run_queue_ns, situation.attribution),
+        "{waited}, {} of it behind other processes, first {}{}",
         percent(ratio(others_ns, run_queue_ns)),
-        first.short()
+        first.short(),
+        autogroups(situation)
     );
-    let autogroup = meta
-        .host
-        .kernel
-        .sysctls
-        .get("kernel.sched_autogroup_enabled");
-    let autogroup = autogroup.and_then(|r| r.known()).is_some_and(|v| v == "1");
-    let only = if autogroup {
-        " (autogroups: within a session only)"
-    } else {
-        ""
-    };
-    Assessment {
+    let lasting = Lasting::Nice(PROPOSED);
+    let with = |step, lasting: Vec<Step>| [step].into_iter().chain(lasting).collect();
+    setting.would_help(
         // In another control group or session nice may not reach the competitor at all.
-        answer: Answer::WouldHelp(Gain::StalledTime {
+        Gain::StalledTime {
             low_ns: (high_ns / 2.0) as u64,
             high_ns: high_ns as u64,
-        }),
-        current,
-        proposed: proposed.clone(),
+        },
         reason,
-        apply: vec![
-            renice(PROPOSED),
-            format!("for good, in the ship's unit: [Service] Nice=-10{only}"),
-        ],
-        undo: vec![renice(nice.unwrap_or(0))],
-        restart: None,
+        with(set, place::keep(situation, &lasting)),
+        with(reset, place::forget(situation, &lasting)),
+    )
+}
+
+/// How far nice reaches where each session has a group of its own (sched(7), autogroups).
+fn autogroups(situation: &Situation<'_>) -> &'static str {
+    match sysctl(situation.meta(), "kernel.sched_autogroup_enabled") {
+        Some("1") => "; by the kernel's autogroups nice reaches no further than its session",
+        _ => "",
     }
 }

@@ -1,7 +1,8 @@
 //! More memory: of the host, or of the control group whose limit was hit.
 
+use super::place::Lasting;
 use super::{
-    Answer, Assessment, Entry, Gain, Restart, Risk, Situation, memory_version, shell_quote,
+    Answer, Assessment, Entry, Gain, Kind, Restart, Risk, Situation, Step, memory_version, place,
 };
 use crate::attribute::{Cause, Leaf};
 use crate::host::cgroup::{MemoryLimit, Version};
@@ -26,6 +27,9 @@ pub const ENTRY: Entry = Entry {
           read again, come back from swap, or have to be freed by the ship's own threads.",
     gain: "All of the time in page-ins after eviction, swap-ins, and reclaim, which is exact; at \
            most that of compaction too, which may stay where free memory is in small pieces.",
+    check: "page-ins after eviction, swap-ins and reclaim, memory that is free, limits of the group",
+    answers: &[Kind::WouldHelp, Kind::NoEvidence, Kind::CannotTell],
+    conflicts: &["swap-off"],
     restart: Restart::Host,
     risk: Risk::Low,
     source: "Linux Documentation/admin-guide/cgroup-v2.rst (memory.max, memory.high), mm/workingset.c; \
@@ -102,12 +106,12 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         answer: Answer::WouldHelp(gain),
         proposed: format!("{more} GiB more, at least"),
         reason: spent,
-        apply: vec![format!(
+        apply: vec![Step::advice(format!(
             "add {more} GiB of RAM or more, or move other things to another host"
-        )],
-        undo: vec!["take it out again".to_owned()],
-        restart: None,
+        ))],
+        undo: vec![Step::advice("take it out again")],
         current,
+        ..Assessment::default()
     }
 }
 
@@ -170,36 +174,35 @@ fn raise(
         current: Some(format!("{} in {}", bytes(old), limit.group.display())),
         proposed: format!("{} or more", bytes(new)),
         reason,
-        apply: vec![
-            set_limit(meta, limit, old, new),
-            // Docker's own default is as much swap again.
-            format!(
-                "for good: MemoryMax={mib}M in the unit, or docker update --memory {mib}m \
-                 --memory-swap {}m CONTAINER",
-                mib * 2
-            ),
-        ],
-        undo: vec![set_limit(meta, limit, new, old)],
+        apply: set_limit(meta, limit, old, new)
+            .into_iter()
+            .chain(place::keep(situation, &Lasting::Memory { mib }))
+            .collect(),
+        undo: set_limit(meta, limit, new, old)
+            .into_iter()
+            .chain(place::forget(situation, &Lasting::Memory { mib }))
+            .collect(),
         restart: Some(Restart::None),
+        ..Assessment::default()
     }
 }
 
-/// A command that gives the group another limit. In v2 either of two files may hold it.
-fn set_limit(meta: &Meta, limit: &MemoryLimit, from: u64, to: u64) -> String {
+/// Gives the group another limit. In v2 either of two files may hold it.
+fn set_limit(meta: &Meta, limit: &MemoryLimit, from: u64, to: u64) -> Vec<Step> {
     let group = limit.group.display().to_string();
     let group = group.trim_start_matches('/');
     // Where systemd and Docker mount them.
     match memory_version(meta) {
         Version::V1 => {
             let file = format!("/sys/fs/cgroup/memory/{group}/memory.limit_in_bytes");
-            format!("echo {to} > {}", shell_quote(&file))
+            vec![Step::write(file, to.to_string())]
         }
-        Version::V2 => {
-            let directory = shell_quote(&format!("/sys/fs/cgroup/{group}"));
-            format!(
-                "for f in {directory}/memory.max {directory}/memory.high; do [ \"$(cat \"$f\")\" = \
-                 {from} ] && echo {to} > \"$f\"; done"
-            )
-        }
+        Version::V2 => ["memory.max", "memory.high"]
+            .map(|file| Step::WriteFile {
+                path: format!("/sys/fs/cgroup/{group}/{file}"),
+                value: to.to_string(),
+                only_if: Some(from.to_string()),
+            })
+            .into(),
     }
 }

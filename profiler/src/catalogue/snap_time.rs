@@ -1,6 +1,7 @@
 //! How often mars writes a snapshot, during which the ship stands still.
 
-use super::{Answer, Assessment, Entry, Gain, Restart, Risk, Situation};
+use super::place::Lasting;
+use super::{Answer, Assessment, Entry, Gain, Kind, Manner, Restart, Risk, Situation, place};
 use crate::attribute::{Cause, Leaf, ratio};
 use crate::report::MANY_MAPPINGS_RATIO;
 use crate::report::units::{count, duration, spent};
@@ -23,6 +24,15 @@ pub const ENTRY: Entry = Entry {
     gain: "From every S seconds to every 3600: at most 1 - S/3600 of the time in snapshots, when the \
            same pages change again and again, so that a later snapshot is no larger. At least half \
            of that: how many pages repeat is not measured.",
+    check: "--snap-time in mars' arguments, and how long the ship stood still for snapshots",
+    answers: &[
+        Kind::AlreadySo,
+        Kind::WouldHelp,
+        Kind::NoEvidence,
+        Kind::WouldHarm,
+        Kind::CannotTell,
+    ],
+    conflicts: &[],
     restart: Restart::Ship,
     risk: Risk::Low,
     source: "vere pkg/vere/main.c (--snap-time, in minutes), mars.c, and pkg/noun/events.c (u3e_save: \
@@ -84,16 +94,19 @@ fn assess(situation: &Situation<'_>) -> Assessment {
              more of the log is replayed",
             every(seconds)
         ),
-        apply: ENTRY.apply.iter().map(|&line| line.to_owned()).collect(),
-        undo: vec![match configured {
-            Some(seconds) if seconds >= 60 => {
-                format!("restart the ship with --snap-time {}", seconds / 60)
-            }
-            _ => "restart the ship without --snap-time".to_owned(),
-        }],
-        restart: None,
+        apply: place::keep(
+            situation,
+            &Lasting::Flag("--snap-time", Some(PROPOSED_S / 60)),
+        ),
+        undo: {
+            let minutes = configured.filter(|seconds| *seconds >= 60);
+            let minutes = minutes.map(|seconds| seconds / 60);
+            place::keep(situation, &Lasting::Flag("--snap-time", minutes))
+        },
+        manner: Manner::Rarer,
         proposed,
         current,
+        ..Assessment::default()
     }
 }
 

@@ -1,7 +1,8 @@
 //! How readily the kernel swaps memory of programs out instead of dropping pages of files.
 
 use super::{
-    Answer, Assessment, Entry, Gain, Restart, Risk, Situation, memory_version, shell_quote, sysctl,
+    Answer, Assessment, Entry, Gain, Kind, Restart, Risk, Situation, Step, keep_sysctls,
+    memory_version, sysctl,
 };
 use crate::attribute::{Cause, Leaf};
 use crate::host::cgroup::Version;
@@ -23,6 +24,15 @@ pub const ENTRY: Entry = Entry {
           small for its ships then kills one of them instead of being slow.",
     gain: "At most all of the time in which the ship's threads waited for pages from swap; at least \
            nothing, because what does not fit is swapped whatever the setting.",
+    check: "vm.swappiness, swap in use, and waits for pages from swap",
+    answers: &[
+        Kind::AlreadySo,
+        Kind::WouldHelp,
+        Kind::NoEvidence,
+        Kind::WouldHarm,
+        Kind::CannotTell,
+    ],
+    conflicts: &["swap-off"],
     restart: Restart::None,
     risk: Risk::Medium,
     source: "Linux Documentation/admin-guide/sysctl/vm.rst (swappiness), and cgroup-v1/memory.rst: \
@@ -56,10 +66,12 @@ fn assess(situation: &Situation<'_>) -> Assessment {
     if value <= PROPOSED {
         return without(Answer::AlreadySo, format!("it is {value}"));
     }
+    let set = |value| Step::sysctl("vm.swappiness", value);
     let swap_in_ns = situation.attribution.leaf_ns(Leaf::SwapIn);
     if swap_in_ns == 0 {
         let reason = "the ship waited for no page from swap";
-        return without(Answer::NoEvidence, reason.to_owned());
+        let without = without(Answer::NoEvidence, reason.to_owned());
+        return without.or_try(set(PROPOSED), set(value));
     }
     let waited = format!(
         "{} for pages from swap",
@@ -75,17 +87,14 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         return without(Answer::WouldHarm, reason);
     }
     let mut apply = vec![
-        format!("sysctl -w vm.swappiness={PROPOSED}"),
-        format!("printf 'vm.swappiness={PROPOSED}\\n' > {KEPT_IN}"),
+        set(PROPOSED),
+        keep_sysctls(KEPT_IN, &[("vm.swappiness", PROPOSED.to_string())]),
     ];
-    let mut undo = vec![
-        format!("sysctl -w vm.swappiness={value}"),
-        format!("rm {KEPT_IN}"),
-    ];
+    let mut undo = vec![set(value), Step::command(format!("rm {KEPT_IN}"))];
     if let Some(file) = group_file(situation) {
-        apply.push(format!("echo {PROPOSED} > {file}"));
+        apply.push(Step::write(&file, PROPOSED.to_string()));
         // What a group begins with is its parent's, in the end the machine's.
-        undo.push(format!("echo {value} > {file}"));
+        undo.push(Step::write(&file, value.to_string()));
     }
     Assessment {
         answer: Answer::WouldHelp(Gain::StalledTime {
@@ -99,7 +108,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         ),
         apply,
         undo,
-        restart: None,
+        ..Assessment::default()
     }
 }
 
@@ -117,6 +126,5 @@ fn group_file(situation: &Situation<'_>) -> Option<String> {
         .display()
         .to_string();
     let group = group.trim_start_matches('/');
-    (!group.is_empty())
-        .then(|| shell_quote(&format!("/sys/fs/cgroup/memory/{group}/memory.swappiness")))
+    (!group.is_empty()).then(|| format!("/sys/fs/cgroup/memory/{group}/memory.swappiness"))
 }

@@ -1,5 +1,8 @@
 //! Each entry on a recorded capture of a quiet ship, with one thing changed.
 
+pub(crate) mod host;
+mod on_hosts;
+
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
@@ -12,7 +15,7 @@ use crate::capture::file;
 use crate::host::Reading;
 use crate::host::cgroup::MemoryLimit;
 use crate::host::neighbours::{NeighbourFacts, OtherShip};
-use crate::model::{NS_PER_S, NeighbourTotals};
+use crate::model::{Capture, NS_PER_S, NeighbourTotals};
 
 const HEALTHY: &[u8] = include_bytes!("../../tests/fixtures/healthy.capture");
 
@@ -25,7 +28,16 @@ fn ask(id: &str, leaves: &[(Leaf, u64)], change: impl FnOnce(&mut Capture)) -> A
     let mut capture = file::read(&mut Cursor::new(HEALTHY)).unwrap();
     change(&mut capture);
     let summaries = aggregate(&capture);
-    let mut attribution = attribute(&capture, &summaries);
+    answer(id, &capture, &summaries, leaves)
+}
+
+fn answer(
+    id: &str,
+    capture: &Capture,
+    summaries: &crate::aggregate::Summaries,
+    leaves: &[(Leaf, u64)],
+) -> Assessment {
+    let mut attribution = attribute(capture, summaries);
     for (leaf, seconds) in leaves {
         let part = Part {
             total_ns: seconds * NS_PER_S,
@@ -39,11 +51,15 @@ fn ask(id: &str, leaves: &[(Leaf, u64)], change: impl FnOnce(&mut Capture)) -> A
         attribution.parts.insert(*leaf, part);
     }
     let situation = Situation {
-        capture: &capture,
-        summaries: &summaries,
+        capture,
+        summaries,
         attribution: &attribution,
     };
     (entry(id).assess)(&situation)
+}
+
+fn texts(steps: &[Step]) -> Vec<String> {
+    steps.iter().map(Step::text).collect()
 }
 
 fn stalled(low_s: f64, high_s: f64) -> Answer {
@@ -132,13 +148,12 @@ fn every_entry_says_all_of_itself() {
 }
 
 #[test]
-fn quoted_words_stay_one_word() {
-    assert_eq!(
-        shell_quote("/sys/fs/cgroup/a.slice"),
-        "/sys/fs/cgroup/a.slice"
-    );
-    assert_eq!(shell_quote("a b; rm -rf 'x'"), r"'a b; rm -rf '\''x'\'''");
-    assert_eq!(shell_quote(""), "''");
+fn versions_are_compared_by_their_numbers() {
+    for (version, is) in [("4.6", true), ("3.2", true), ("3.1", false), ("10.0", true)] {
+        assert_eq!(is_at_least(Some(version), (3, 2)), Some(is), "{version}");
+    }
+    assert_eq!(is_at_least(None, (3, 2)), None);
+    assert_eq!(is_at_least(Some("edge"), (3, 2)), None);
 }
 
 #[test]
@@ -159,8 +174,12 @@ fn mappings_are_a_reason_from_half_of_the_limit_on() {
         Answer::WouldHelp(Gain::Finding { id: "map-count" })
     );
     assert!(near.reason.contains("32,765") && near.reason.contains("65,530"));
-    assert_eq!(near.apply[0], "sysctl -w vm.max_map_count=262144");
-    assert!(near.undo[0].starts_with("sysctl -w vm.max_map_count=65530"));
+    assert_eq!(near.apply[0].text(), "sysctl -w vm.max_map_count=262144");
+    assert!(
+        near.undo[1]
+            .text()
+            .starts_with("sysctl -w vm.max_map_count=65530")
+    );
     // The finding that it names is there from the same number on.
     let mut capture = file::read(&mut Cursor::new(HEALTHY)).unwrap();
     mappings(&mut capture, 32_765);
@@ -189,7 +208,7 @@ fn the_limit_of_mappings_is_never_lowered() {
     };
     assert_eq!(at(100, "1048576").answer, Answer::AlreadySo);
     let large = at(600_000, "1048576");
-    assert_eq!(large.apply[0], "sysctl -w vm.max_map_count=2097152");
+    assert_eq!(large.apply[0].text(), "sysctl -w vm.max_map_count=2097152");
     let most = at(2_000_000_000, "2147483647");
     assert_eq!((most.answer, most.apply.len()), (Answer::NoEvidence, 0));
 }
@@ -222,9 +241,9 @@ fn swappiness_needs_swap_ins_that_cost_time() {
     let found = ask(&[(Leaf::SwapIn, 2)], "60");
     assert_eq!(found.answer, stalled(0.0, 2.0));
     assert!(found.reason.contains("an event for pages from swap") && found.reason.contains("OOM"));
-    assert_eq!(found.undo[0], "sysctl -w vm.swappiness=60");
+    assert_eq!(found.undo[0].text(), "sysctl -w vm.swappiness=60");
     // The fixture's memory group is of v1 and not the root: it has a setting of its own.
-    assert!(found.apply[2].ends_with("/memory.swappiness"));
+    assert!(found.apply[2].text().ends_with("/memory.swappiness"));
     let balance = ask(&[(Leaf::SwapIn, 2), (Leaf::PageInAfterEviction, 3)], "60");
     assert_eq!(balance.answer, Answer::WouldHarm);
 }
@@ -245,16 +264,21 @@ fn memory_of_a_group_is_raised_where_its_limit_was_hit() {
     assert!(found.reason.contains("7 times"), "{}", found.reason);
     let (old, new) = (1_u64 << 30, (3_u64 << 29) + 4096);
     assert_eq!(
-        found.apply[0],
+        found.apply[0].text(),
         format!(
-            "for f in '/sys/fs/cgroup/a b/ship'/memory.max '/sys/fs/cgroup/a b/ship'/memory.high; \
-             do [ \"$(cat \"$f\")\" = {old} ] && echo {new} > \"$f\"; done"
+            "[ \"$(cat '/sys/fs/cgroup/a b/ship/memory.max')\" = {old} ] && \
+             echo {new} > '/sys/fs/cgroup/a b/ship/memory.max'"
         )
     );
-    assert!(found.undo[0].contains(&format!("= {new} ] && echo {old} >")));
+    assert!(
+        found.undo[1]
+            .text()
+            .contains(&format!("= {new} ] && echo {old} >"))
+    );
+    assert_eq!(found.trial(Restart::None).unwrap().apply.len(), 2);
     let v1 = ask("ram", &leaves, |capture| limited(capture, false));
     assert_eq!(
-        v1.undo[0],
+        v1.undo[0].text(),
         format!("echo {old} > '/sys/fs/cgroup/memory/a b/ship/memory.limit_in_bytes'")
     );
 }
@@ -291,23 +315,17 @@ fn rarer_snapshots_save_what_the_interval_says() {
     assert_eq!(at(Some(3600), &snapshot, 40).answer, Answer::AlreadySo);
     let found = at(Some(120), &snapshot, 40);
     assert_eq!(found.answer, stalled(14.5, 29.0));
-    assert_eq!(found.undo, ["restart the ship with --snap-time 2"]);
+    assert_eq!(texts(&found.undo), ["restart the ship with --snap-time 2"]);
     let default = at(None, &snapshot, 40);
     assert_eq!(default.answer, stalled(14.5, 29.0));
-    assert_eq!(default.undo, ["restart the ship without --snap-time"]);
+    assert_eq!(
+        texts(&default.undo),
+        ["restart the ship without --snap-time"]
+    );
     // It must not work against the other entries.
     assert_eq!(at(Some(120), &snapshot, 40_000).answer, Answer::WouldHarm);
     let short = [(Leaf::Snapshot, 30), (Leaf::SwapIn, 31)];
     assert_eq!(at(Some(120), &short, 40).answer, Answer::WouldHarm);
-}
-
-#[test]
-fn up_to_vere_3_5_the_interval_is_not_known() {
-    let found = ask("snap-time", &[(Leaf::Snapshot, 30)], |capture| {
-        capture.meta.ship.generation = crate::ship::Generation::Serf;
-        capture.meta.ship.config.as_mut().unwrap().snap_time_s = None;
-    });
-    assert_eq!(found.answer, Answer::CannotTell);
 }
 
 /// Other ships, one of which ran for `ahead_s` while this one waited.

@@ -1,10 +1,12 @@
 //! `profile catalogue`: every fix, without a capture.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{DONE, Format, print};
+use super::{DONE, print};
+use crate::catalogue::advice::{ADVICES, Advice};
 use crate::catalogue::{ENTRIES, Entry};
+use crate::render::catalogue::markdown;
 use crate::render::page::Page;
 
 /// Version of the JSON.
@@ -17,14 +19,25 @@ pub(super) struct CatalogueArgs {
     /// A fix, to see all of it with its commands. Left out: all fixes, in short.
     id: Option<String>,
     /// How to print them.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = CatalogueFormat::Text)]
+    format: CatalogueFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CatalogueFormat {
+    /// For people.
+    Text,
+    /// For programs, with a schema version.
+    Json,
+    /// For the documentation.
+    Markdown,
 }
 
 #[derive(Serialize)]
 struct Catalogue<'a> {
     schema_version: u32,
     fixes: &'a [Entry],
+    advices: &'a [Advice],
 }
 
 pub(super) fn run(arguments: &CatalogueArgs) -> anyhow::Result<u8> {
@@ -33,11 +46,13 @@ pub(super) fn run(arguments: &CatalogueArgs) -> anyhow::Result<u8> {
         Some(id) => std::slice::from_ref(find(id)?),
     };
     match arguments.format {
-        Format::Text => print(&text(fixes, arguments.id.is_some()))?,
-        Format::Json => {
+        CatalogueFormat::Text => print(&text(fixes, arguments.id.is_some()))?,
+        CatalogueFormat::Markdown => print(&markdown(fixes, ADVICES))?,
+        CatalogueFormat::Json => {
             let catalogue = Catalogue {
                 schema_version: SCHEMA_VERSION,
                 fixes,
+                advices: ADVICES,
             };
             print(&(serde_json::to_string_pretty(&catalogue)? + "\n"))?;
         }
@@ -81,8 +96,12 @@ fn heading(page: &mut Page, entry: &Entry) {
     field("cause", &cause(entry));
     field("why", entry.why);
     field("gain", entry.gain);
+    field("check", entry.check);
     field("restart", entry.restart.name());
     field("risk", entry.risk.name());
+    if !entry.conflicts.is_empty() {
+        field("not with", &entry.conflicts.join(", "));
+    }
     field("source", entry.source);
 }
 

@@ -17,7 +17,7 @@ use crate::capture::probes::ProbeOptions;
 use crate::capture::recording::Recording;
 use crate::host::Roots;
 use crate::model::Capture;
-use crate::render::flamegraph;
+use crate::render::flamegraph::{self, FlamegraphError, Picture};
 use crate::report::Report;
 use crate::ship::{Selector, Ship, discover};
 
@@ -148,13 +148,14 @@ fn write_files(
     let json = render(report, Format::Json)?;
     output.write(REPORT, |to| to.write_all(json.as_bytes()))?;
     for (kind, name) in flamegraph::KINDS {
-        let svg =
-            flamegraph::render(capture, kind).with_context(|| format!("cannot draw {name}"))?;
-        match svg {
-            Some(svg) => {
+        match flamegraph::render(&Picture::of(capture, kind)) {
+            Ok(svg) => {
                 output.write(name, |to| to.write_all(&svg))?;
             }
-            None => eprintln!("not written: {name}, because no stack of its kind was recorded"),
+            Err(FlamegraphError::Lacks(why)) => {
+                eprintln!("not written: {name}: {}", crate::render::harmless(&why));
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot draw {name}")),
         }
     }
     Ok(())

@@ -1,10 +1,13 @@
 //! The command line. Only here are the parts wired together; only here is an error printed and
 //! the exit status chosen.
 
+mod audit;
 mod catalogue;
 mod completions;
 mod deep_dive;
 mod doctor;
+mod events;
+mod flamegraph;
 mod history;
 mod hoon;
 mod now;
@@ -15,10 +18,12 @@ mod session;
 
 pub use session::open_code;
 
-use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, BufReader, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::Capture;
@@ -38,10 +43,12 @@ Examples:
   sudo profile --ship ~zod --seconds 10     by its name
   sudo profile --ship 1234 --format json    by a process id; JSON on stdout
   profile report zod-1/capture              the same report again, without root
+  profile flamegraph zod-1/capture --kind hoon -o hoon.svg
   sudo profile now --ship ~zod              what it does at this moment
   profile ping --ship ~zod                  how long it takes to answer, now
   sudo profile doctor                       what this host lacks
   sudo profile history --store ships.db     what the sampler stored, over time
+  sudo profile audit --ship ~zod            the checklist, without a capture
   profile catalogue ram                     one fix, with its commands
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but incomplete.";
@@ -64,6 +71,10 @@ struct Cli {
 enum Command {
     /// Makes the same report again from a capture file, without root.
     Report(ReportArgs),
+    /// Lists every event of a capture that was followed, with its moments and phases, as JSON.
+    Events(EventsArgs),
+    /// Draws a flamegraph of a capture, or of what changed between two.
+    Flamegraph(flamegraph::FlamegraphArgs),
     /// Says whether this host can be profiled: each lack with one sentence and one command.
     Doctor(DoctorArgs),
     /// Says within two seconds what a ship does at this moment, also one that hangs.
@@ -74,6 +85,8 @@ enum Command {
     Sampler(SamplerArgs),
     /// Shows what the sampler stored: tables, a chart, and where time went.
     History(HistoryArgs),
+    /// Goes through the checklist without a capture: passed, failed, not applicable, cannot tell.
+    Audit(audit::AuditArgs),
     /// Prints every fix: what, why, how its gain is computed, risk and source.
     Catalogue(catalogue::CatalogueArgs),
     /// Prints completions for a shell.
@@ -166,6 +179,27 @@ struct ReportArgs {
     /// How to print the report.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Prints a table that the first screen has no room for instead. All of it is in the JSON.
+    #[arg(long, value_enum, conflicts_with = "format")]
+    detail: Option<DetailArg>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DetailArg {
+    /// How long events took, by kind and phase, and the slowest.
+    Events,
+    /// Datagrams by peer and kind, and their times.
+    Ames,
+    /// Block I/O by file.
+    Files,
+    /// Every fix: those that would help with their commands, all others with the reason.
+    Fixes,
+}
+
+#[derive(Debug, Args)]
+struct EventsArgs {
+    /// The file `capture` that a deep dive wrote.
+    capture: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -247,11 +281,14 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         None => deep_dive::run(&cli.deep_dive),
         Some(Command::Report(arguments)) => report::run(&arguments),
+        Some(Command::Events(arguments)) => events::run(&arguments),
+        Some(Command::Flamegraph(arguments)) => flamegraph::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Now(arguments)) => now::run(&arguments),
         Some(Command::Ping(arguments)) => ping::run(&arguments),
         Some(Command::Sampler(arguments)) => sampler::run(&arguments),
         Some(Command::History(arguments)) => history::run(&arguments),
+        Some(Command::Audit(arguments)) => audit::run(&arguments),
         Some(Command::Catalogue(arguments)) => catalogue::run(&arguments),
         Some(Command::Completions(arguments)) => completions::completions(&arguments),
         Some(Command::NameAddresses) => {
@@ -300,6 +337,14 @@ fn status(report: &Report) -> u8 {
     } else {
         INCOMPLETE
     }
+}
+
+/// A capture from its file.
+fn read_capture(path: &Path) -> anyhow::Result<Capture> {
+    let name = path.display();
+    let opened = File::open(path).with_context(|| format!("cannot open the capture {name}"))?;
+    crate::capture::file::read(&mut BufReader::new(opened))
+        .with_context(|| format!("cannot read the capture {name}"))
 }
 
 /// The report of a capture.

@@ -1,20 +1,20 @@
 //! `profile report`: the same report again.
 
-use std::fs::File;
-use std::io::BufReader;
-
-use anyhow::Context as _;
-
-use super::{ReportArgs, print, render, report_of, status};
-use crate::capture::file;
+use super::{DetailArg, ReportArgs, print, read_capture, report_of, status};
+use crate::render::detail::{self, Detail};
 
 pub(super) fn run(arguments: &ReportArgs) -> anyhow::Result<u8> {
-    let path = arguments.capture.display();
-    let opened = File::open(&arguments.capture)
-        .with_context(|| format!("cannot open the capture {path}"))?;
-    let capture = file::read(&mut BufReader::new(opened))
-        .with_context(|| format!("cannot read the capture {path}"))?;
+    let capture = read_capture(&arguments.capture)?;
     let report = report_of(&capture);
-    print(&render(&report, arguments.format)?)?;
+    let detail = arguments.detail.map(|detail| match detail {
+        DetailArg::Events => Detail::Events,
+        DetailArg::Ames => Detail::Ames,
+        DetailArg::Files => Detail::Files,
+        DetailArg::Fixes => Detail::Fixes,
+    });
+    match detail {
+        Some(detail) => print(&detail::render(&report, detail))?,
+        None => print(&super::render(&report, arguments.format)?)?,
+    }
     Ok(status(&report))
 }

@@ -1,5 +1,6 @@
 //! `profile sampler`: one window after another, for months, into a store.
 
+mod labels;
 mod meter;
 mod windows;
 
@@ -9,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::session::{self, Interrupts};
 use super::{DONE, SamplerArgs};
@@ -24,6 +25,7 @@ use crate::sampler::reading::{close, first_entry};
 use crate::sampler::thinning::{SAMPLE_HZ, Thinning};
 use crate::ship::{Selector, Ship, discover, ships};
 use crate::store::Store;
+use labels::{LOOK_EVERY, Labels};
 use meter::Meter;
 use windows::{End, Moment, Readings, living};
 
@@ -79,6 +81,7 @@ pub(super) fn run(arguments: &SamplerArgs) -> anyhow::Result<u8> {
         probes,
         store,
         ships: BTreeMap::new(),
+        labels: BTreeMap::new(),
         losses: Vec::new(),
         next_ship: 0,
         executables,
@@ -155,6 +158,8 @@ struct Sampler<'a> {
     store: Store,
     /// By process id of the king.
     ships: BTreeMap<u32, Sampled>,
+    /// Their labels, likewise.
+    labels: BTreeMap<u32, Labels>,
     /// The programs' losses when the last windows ended.
     losses: Vec<u64>,
     next_ship: u32,
@@ -178,8 +183,14 @@ impl Sampler<'_> {
         let interval = Duration::from_secs(self.arguments.interval);
         let mut end = Instant::now() + interval;
         let mut tick = tokio::time::interval(TICK);
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let ended = tokio::select! {
+                _ = looks.tick() => {
+                    self.look_at_labels();
+                    continue;
+                }
                 _ = interrupts.interrupt.recv() => true,
                 _ = interrupts.terminate.recv() => true,
                 _ = tick.tick() => stop.exists(),
@@ -208,6 +219,13 @@ impl Sampler<'_> {
         }
     }
 
+    /// Looks at which agent or vane runs, unless stacks are left out.
+    fn look_at_labels(&mut self) {
+        if self.thinning.step().takes_stacks() {
+            self.labels.values_mut().for_each(Labels::look);
+        }
+    }
+
     /// Begins the first window of a ship.
     fn begin(&mut self, ship: Ship) -> anyhow::Result<()> {
         let number = self.next_ship;
@@ -218,6 +236,8 @@ impl Sampler<'_> {
         let at = Moment::now();
         let totals = Rc::new(self.read(at.ktime_ns)?);
         let readings = self.readings(&ship, &ship.tgids());
+        let labels = Labels::find(self.roots, &ship);
+        self.labels.insert(ship.king.tgid, labels);
         let sampled = self.opening(ship, number, totals, at, readings);
         self.ships.insert(sampled.ship.king.tgid, sampled);
         Ok(())
@@ -330,6 +350,7 @@ impl Sampler<'_> {
                 cost: self.meter.cost(self.roots, &self.probes),
             };
             self.end(sampled, &end)?;
+            self.labels.remove(&king);
             for tgid in tgids {
                 self.probes.unwatch_process(tgid)?;
                 self.executables.remove(tgid);

@@ -20,6 +20,7 @@ use crate::hoon::HoonNames;
 use crate::host::block::takes_bios;
 use crate::host::cgroup::unified_group;
 use crate::host::counters::{counters, now_ktime_ns};
+use crate::host::firewall;
 use crate::host::memory::{self, Mappings, RangeUse};
 use crate::host::neighbours::{self, NeighbourFacts, OtherShip};
 use crate::host::net::socket_cookies;
@@ -28,7 +29,7 @@ use crate::host::{Reading, Roots, host_facts};
 use crate::model::{
     Clocks, EndReason, Losses, Meta, NS_PER_S, OwnUse, ProgramCost, Symbols, ThreadState, Totals,
 };
-use crate::ship::{self, KingCounters, MarsConfig, Ship, loom};
+use crate::ship::{self, KingCounters, MarsConfig, Setup, Ship, loom};
 use crate::unwind;
 
 use super::hoon::HoonLookUps;
@@ -209,6 +210,7 @@ pub fn run(
     probes.watch_faults(&tids);
     watch_packets(&mut probes, roots, &ship)?;
     let king_counters = KingCounters::open(roots, &ship);
+    let setup = ship::setup(roots, &ship, &firewall::rules(roots));
     // Without it the report says that its own cost was not measured.
     let run_time_counting = aya::sys::enable_stats(aya::sys::Stats::RunTime).ok();
     privileges::give_up(sudo_caller)?;
@@ -226,6 +228,7 @@ pub fn run(
         hoon: HoonLookUps::default(),
         other_ships,
         king_counters,
+        setup,
         mappings_start: BTreeMap::new(),
         interrupt,
         terminate,
@@ -239,7 +242,7 @@ pub fn run(
 /// If the kernel refuses a map update.
 pub fn watch(probes: &mut Probes, ship: &Ship, number: u32) -> Result<(), ProbeError> {
     for tgid in ship.tgids() {
-        probes.watch_process(tgid, number, tgid == ship.king.tgid)?;
+        probes.watch_process(tgid, number, ship)?;
     }
     if let (Some(netns), Some(ports)) =
         (ship.network_namespace_inode.known(), ship.udp_ports.known())
@@ -270,6 +273,7 @@ struct Session<'a> {
     hoon: HoonLookUps,
     other_ships: Reading<Vec<OtherShip>>,
     king_counters: KingCounters,
+    setup: Setup,
     mappings_start: BTreeMap<u32, Mappings>,
     interrupt: Signal,
     terminate: Signal,
@@ -352,6 +356,7 @@ impl Session<'_> {
             loom_use: loom_use(self.roots, &self.ship),
             king_counters_start,
             king_counters_end,
+            setup: Reading::Known(self.setup),
             neighbours: Reading::Known(neighbours),
             losses,
             program_costs,
@@ -501,7 +506,7 @@ fn other_than<'a>(ship: &Ship, ships: &'a [Ship]) -> impl Iterator<Item = &'a Sh
 }
 
 /// The other ships of this host.
-fn other_ships(
+pub fn other_ships(
     ships: Result<Vec<Ship>, impl std::fmt::Display>,
     ship: &Ship,
 ) -> Reading<Vec<OtherShip>> {
@@ -539,7 +544,7 @@ pub fn open_code(roots: &Roots, executables: &mut Executables, tgid: u32) {
 }
 
 /// What part of mars' loom is in memory.
-fn loom_use(roots: &Roots, ship: &Ship) -> Reading<RangeUse> {
+pub fn loom_use(roots: &Roots, ship: &Ship) -> Reading<RangeUse> {
     let Some(mars) = &ship.mars else {
         return Reading::unknown("the ship has no Nock process");
     };

@@ -21,8 +21,8 @@ pub use names::{Folding, fold};
 pub use nouns::Unresolved;
 pub use resolve::{FrameKey, HoonNames, Resolution};
 pub use site::{MeanSite, Site, Spot};
-pub use spin::{SpinError, SpinStack};
-pub use walk::{HoonStack, walk};
+pub use spin::{SPIN_HEAD_BYTES, SPIN_PAGE_BYTES, SpinError, SpinStack};
+pub use walk::{HoonStack, is_computing, walk};
 
 /// Memory of a process, by address.
 pub trait Memory {

@@ -6,13 +6,13 @@
 use thiserror::Error;
 
 /// Size of the page (`pkg/noun/trace.h`): the head, then what is pushed.
-pub const PAGE_BYTES: usize = 16384;
+pub const SPIN_PAGE_BYTES: usize = 16384;
 /// Offset of the top, and how many labels found no room.
-const HEAD_BYTES: usize = 8;
+pub const SPIN_HEAD_BYTES: usize = 8;
 /// The label that is always there.
 const ROOT: &str = "root";
 /// Most labels of a stack: of one letter each, they fill the page.
-const MAX_LABELS: usize = (PAGE_BYTES - HEAD_BYTES) / 5;
+const MAX_LABELS: usize = (SPIN_PAGE_BYTES - SPIN_HEAD_BYTES) / 5;
 
 /// The labels on the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,14 +40,14 @@ impl SpinStack {
     /// # Errors
     /// If it holds no stack; while it is written to that may happen now and then.
     pub fn parse(page: &[u8]) -> Result<Self, SpinError> {
-        let head: &[u8; HEAD_BYTES] = page.first_chunk().ok_or(SpinError::Short)?;
+        let head: &[u8; SPIN_HEAD_BYTES] = page.first_chunk().ok_or(SpinError::Short)?;
         let used = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
         let overflowed = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
-        if used > PAGE_BYTES - HEAD_BYTES {
+        if used > SPIN_PAGE_BYTES - SPIN_HEAD_BYTES {
             return Err(SpinError::Malformed);
         }
         let mut rest = page
-            .get(HEAD_BYTES..HEAD_BYTES + used)
+            .get(SPIN_HEAD_BYTES..SPIN_HEAD_BYTES + used)
             .ok_or(SpinError::Short)?;
         let mut labels = Vec::new();
         while !rest.is_empty() {
@@ -97,7 +97,7 @@ mod tests {
         let mut page = (data.len() as u32).to_le_bytes().to_vec();
         page.extend_from_slice(&overflowed.to_le_bytes());
         page.extend_from_slice(&data);
-        page.resize(PAGE_BYTES, 0xee);
+        page.resize(SPIN_PAGE_BYTES, 0xee);
         page
     }
 

@@ -39,11 +39,24 @@ pub fn walk(memory: &impl Memory) -> HoonStack {
     stack
 }
 
-fn try_walk(memory: &impl Memory, stack: &mut HoonStack) -> Result<(), u32> {
+/// Whether a computation runs; nothing if the memory cannot be read or is of an unknown layout.
+pub fn is_computing(memory: &impl Memory) -> Option<bool> {
+    let (layout, _) = head(memory).ok()?;
+    let [kid] = words(memory, layout.home() + u64::from(layout.kid))?;
+    Some(kid != 0)
+}
+
+/// The layout of the memory, and the number of the last event.
+fn head(memory: &impl Memory) -> Result<(&'static Layout, u64), u32> {
     let home: [u32; 6] = words(memory, LOOM_START).ok_or(END_ABSENT)?;
     let long = |at: usize| u64::from(home[at + 1]) << 32 | u64::from(home[at]);
     let layout = Layout::of(long(0), long(2)).ok_or(END_LAYOUT)?;
-    stack.event_number = long(layout.event as usize / 4);
+    Ok((layout, long(layout.event as usize / 4)))
+}
+
+fn try_walk(memory: &impl Memory, stack: &mut HoonStack) -> Result<(), u32> {
+    let (layout, event_number) = head(memory)?;
+    stack.event_number = event_number;
 
     let word = |address| -> Result<u32, u32> {
         let [word] = words(memory, address).ok_or(END_ABSENT)?;

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::block::{DiskCounters, disk_counters};
 use super::cgroup::{GroupMemory, Throttling, group_memory, throttling};
+use super::interfaces::{InterfaceBytes, interface_bytes};
 use super::kernel::{
     MemoryCounters, PressureFacts, SchedulerCounters, memory_counters, pressure, scheduler_counters,
 };
 use super::net::{UdpSocket, UdpTotals, udp_sockets, udp_totals};
 use super::process::Process;
-use super::{Reading, Roots, Targets};
+use super::{ReadError, Reading, Roots, Targets, read_text};
 
 /// The kernel's counters for a ship and its host at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,14 @@ pub struct KernelCounters {
     pub memory_pressure: Reading<PressureFacts>,
     /// Every block device, by name.
     pub disks: Reading<BTreeMap<String, DiskCounters>>,
+    /// Every network interface of this host but the loopback, by name.
+    #[serde(default = "interfaces_unread")]
+    pub interfaces: Reading<BTreeMap<String, InterfaceBytes>>,
+}
+
+/// For captures of profilers that did not read them.
+pub fn interfaces_unread() -> Reading<BTreeMap<String, InterfaceBytes>> {
+    Reading::unknown("the capture does not hold it")
 }
 
 /// Counters of one process since it started.
@@ -169,6 +178,7 @@ pub fn counters(roots: &Roots, targets: &Targets) -> KernelCounters {
         group_memory: group_memory(roots, &cgroup_member),
         memory_pressure: pressure(roots, "memory").into(),
         disks: disk_counters(roots).into(),
+        interfaces: interface_bytes(&Process::own(roots)).into(),
         end_ktime_ns: now_ktime_ns(),
     }
 }
@@ -178,6 +188,17 @@ pub fn now_ktime_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     // The clock starts at boot and counts upwards, so neither part is negative.
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// How long the host is up, time asleep included: `/proc/uptime`.
+pub fn uptime_ns(roots: &Roots) -> Result<u64, ReadError> {
+    let path = roots.proc.join("uptime");
+    let text = read_text(&path)?;
+    let seconds = text.split_whitespace().next().unwrap_or_default();
+    let seconds: f64 = seconds
+        .parse()
+        .map_err(|_| ReadError::malformed(&path, text.trim()))?;
+    Ok((seconds * 1e9) as u64)
 }
 
 fn process_counters(process: &Process, stat: &Stat) -> ProcessCounters {

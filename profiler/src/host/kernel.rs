@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{ReadError, Reading, Roots, read_parsed, read_text};
 
 /// Settings that a check, a fix or a doubt depends on. They are kept as the text the kernel gives.
-pub const SYSCTLS: [&str; 21] = [
+pub const SYSCTLS: [&str; 25] = [
     "fs.file-max",
     "kernel.bpf_stats_enabled",
     "kernel.kptr_restrict",
@@ -25,7 +25,11 @@ pub const SYSCTLS: [&str; 21] = [
     "net.core.rmem_max",
     "net.core.wmem_max",
     "net.ipv4.tcp_congestion_control",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_wmem",
+    "vm.dirty_background_bytes",
     "vm.dirty_background_ratio",
+    "vm.dirty_bytes",
     "vm.dirty_ratio",
     "vm.max_map_count",
     "vm.overcommit_memory",

@@ -9,12 +9,16 @@ pub mod counters;
 pub mod doctor;
 mod facts;
 pub mod filesystem;
+pub mod firewall;
+pub mod interfaces;
 pub mod kernel;
 pub mod memory;
 pub mod neighbours;
 pub mod net;
 pub mod process;
 mod reading;
+pub mod runner;
+pub mod schedules;
 
 pub use facts::{HostFacts, Targets, host_facts};
 pub use reading::{ReadError, Reading};

@@ -19,8 +19,8 @@ use crate::host::counters::KernelCounters;
 use crate::host::memory::{Mappings, RangeUse};
 use crate::host::neighbours::NeighbourFacts;
 use crate::host::{HostFacts, Reading};
-use crate::ship::Ship;
 use crate::ship::loom::LoomAnswer;
+use crate::ship::{Setup, Ship};
 
 /// Everything that a report is made of.
 #[derive(Debug)]
@@ -87,6 +87,9 @@ pub struct Meta {
     /// The same after it closed.
     #[serde(default = "king_not_asked")]
     pub king_counters_end: Reading<BTreeMap<String, u64>>,
+    /// How the ship is set up on its host.
+    #[serde(default = "Setup::not_kept")]
+    pub setup: Reading<Setup>,
     /// Who the neighbours are that used CPU and disk beside the ship.
     #[serde(default = "NeighbourFacts::not_kept")]
     pub neighbours: Reading<NeighbourFacts>,

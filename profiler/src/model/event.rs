@@ -145,6 +145,8 @@ pub struct WaitEvent {
     pub waker: (ThreadId, String),
     /// Who ran on its CPU until it came back.
     pub behind: (ThreadId, String),
+    /// The CPU that it came back on.
+    pub cpu: u32,
     /// Where it waited.
     pub stack: Stack,
 }
@@ -295,6 +297,6 @@ pub enum Call {
         /// Descriptor.
         fd: u32,
     },
-    /// `epoll_pwait` of the king's main thread, in captures whose frames do not say their turn.
+    /// `epoll_pwait` of the main thread of a king whose own workers commit.
     LoopTurn,
 }

@@ -36,6 +36,13 @@ impl Histogram {
         }
     }
 
+    /// Adds one value so many times.
+    pub fn add_values(&mut self, value: u64, times: u64) {
+        if let Some(count) = self.counts.get_mut(index(value)) {
+            *count = count.saturating_add(times);
+        }
+    }
+
     /// Adds another histogram.
     pub fn add(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {

@@ -30,6 +30,8 @@ pub mod stack_kind {
     pub const BLOCK_IO: &str = "block-io";
     /// Page faults.
     pub const PAGE_FAULT: &str = "page-fault";
+    /// Time of computations under the labels of mars' spin page: which vane and agent ran.
+    pub const SPIN: &str = "spin";
 }
 
 /// A ship beyond its restarts.

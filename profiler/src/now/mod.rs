@@ -4,6 +4,7 @@
 //! was so at every look from some look on has lasted since then at least.
 
 mod activity;
+mod code;
 mod sentence;
 mod thread;
 mod verdict;
@@ -16,6 +17,7 @@ use crate::host::Reading;
 use crate::ship::Role;
 
 pub use activity::{Activity, Wait, activity};
+pub use code::{CodeLook, CodeView, Hints, Seen};
 pub(crate) use sentence::{call_words, wait_words};
 pub use thread::ThreadView;
 pub use verdict::{Verdict, VerdictKind};
@@ -66,6 +68,8 @@ pub struct Moment {
     pub at_ktime_ns: u64,
     /// The head of mars' memory, where it could be read.
     pub event: Option<EventSample>,
+    /// Whose code ran, where a computation did.
+    pub code: Option<CodeLook>,
     /// Threads by id.
     pub threads: BTreeMap<u32, ThreadSample>,
     /// Whether the files of a snapshot under way lie in the pier.
@@ -167,6 +171,8 @@ pub struct Answer {
     pub looks_total: u64,
     /// The event; absent where mars' memory could not be read.
     pub event: Option<EventView>,
+    /// Whose code ran; absent if no look fell into a computation.
+    pub code: Option<CodeView>,
     /// Threads: mars, king, commit workers, others.
     pub threads: Vec<ThreadView>,
     /// What came of asking the king.
@@ -211,6 +217,7 @@ pub fn answer(watch: Watch) -> Answer {
         watched_ns: watched_ns(&watch.moments),
         looks_total: watch.moments.len() as u64,
         event,
+        code: code::view(&watch.moments),
         threads,
         has_snapshot_files: watch.moments.last().is_some_and(|m| m.has_snapshot_files),
         mars_major_faults_total: grown(&watch.moments, |m| m.mars_major_faults_total),

@@ -131,8 +131,9 @@ fn long_event(event: Option<&EventView>, cpu: &str, watch: &Watch) -> String {
         return format!("Mars computes; {cpu}.");
     };
     format!(
-        "Mars computes event {}, for {} at least; {cpu}{}.",
+        "Mars computes event {}{}, for {} at least; {cpu}{}.",
         count(event.done.saturating_add(1)),
+        whose(watch),
         duration(event.running_for_ns.unwrap_or_default()),
         behind(watch)
     )
@@ -145,7 +146,25 @@ fn busy(event: Option<&EventView>, window: &str, cpu: &str, watch: &Watch) -> St
     } else {
         format!("{} events in the last {window}", count(ended))
     };
-    format!("Mars is busy: {what}; {cpu}{}.", behind(watch))
+    format!(
+        "Mars is busy: {what}{}; {cpu}{}.",
+        whose(watch),
+        behind(watch)
+    )
+}
+
+/// ` of /app/dojo, now at /app/dojo/hoon:984`; by the labels where places tell no agent.
+fn whose(watch: &Watch) -> String {
+    let Some(code) = super::code::view(&watch.moments) else {
+        return String::new();
+    };
+    let owner = code.owner.or(code.labels).map(|owner| owner.name);
+    match (owner, code.last_place) {
+        (Some(owner), Some(place)) => format!(" of {owner}, last seen at {place}"),
+        (Some(owner), None) => format!(" of {owner}"),
+        (None, Some(place)) => format!(", last seen at {place}"),
+        (None, None) => String::new(),
+    }
 }
 
 fn idle(event: Option<&EventView>, window: &str, cpu: &str) -> String {

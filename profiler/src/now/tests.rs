@@ -38,6 +38,7 @@ fn watch(change: impl Fn(u64, &mut Moment)) -> Watch {
                 done: 1_233,
                 is_running: false,
             }),
+            code: None,
             threads: [(MARS, epoll()), (KING, epoll()), (WORKER, pool())].into(),
             has_snapshot_files: false,
             mars_major_faults_total: Some(5),

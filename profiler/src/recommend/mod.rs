@@ -1,17 +1,31 @@
 //! From the catalogue's answers to a ranked list.
 //!
-//! Fixes that would help are ranked by the middle of their gain as a share of what they could
-//! remove at best (all stalled time, or all lost datagrams), the larger first; between equals the
-//! lower risk first, then the name. What a severe finding warns of comes before all stalls, and so
-//! do fixes for lost datagrams where that is the verdict. Gains of fixes that shrink the same leaf
-//! are not added: each is what it would bring alone.
+//! Fixes that would help are ranked by
+//!
+//! ```text
+//! (least + most) / 2 of what they remove, as a share of what could be removed at best
+//! ```
+//!
+//! (all stalled time, or all lost datagrams), the larger first; between equals the lower risk, then the
+//! smaller restart, then the name. What a severe finding warns of comes before all stalls, and so do fixes
+//! for lost datagrams where that is the verdict.
+//!
+//! Gains of fixes that shrink the same leaf are not added: each is what it would bring alone, what they
+//! overlap with is said, and what all bring together counts each leaf once. Of two fixes that contradict
+//! each other the better one is advised.
+
+mod gain;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Ordering;
 
 use serde::Serialize;
 
-use crate::attribute::{Cause, VerdictKind, ratio};
-use crate::catalogue::{Answer, Assessment, ENTRIES, Entry, Gain, Restart, Risk, Situation};
+pub use gain::{Confidence, P95};
+
+use crate::attribute::{Cause, Removal, VerdictKind, ratio};
+use crate::catalogue::{Answer, Assessment, ENTRIES, Entry, Gain, Restart, Risk, Situation, Trial};
 use crate::report::{Finding, Severity};
 
 /// A fix and its answer.
@@ -29,6 +43,16 @@ pub struct Fix {
     /// Share of all stalled time (or of all lost datagrams) that it could remove, from and to;
     /// nothing if it would remove neither, or if nothing stalls.
     pub gain_ratio: Option<(f64, f64)>,
+    /// The events' p95 now and after it; nothing if it removes no time, or events are not known.
+    pub p95: Option<P95>,
+    /// How sure that is.
+    pub confidence: Option<Confidence>,
+    /// Better fixes that remove part of the same time.
+    pub overlaps: Vec<&'static str>,
+    /// The better fix that contradicts it.
+    pub yields_to: Option<&'static str>,
+    /// The change of the running host by which it can be tried out; nothing if it takes more than that.
+    pub trial: Option<Trial>,
     /// The cause that it would shrink.
     pub cause: Cause,
     /// What must be started again.
@@ -39,37 +63,44 @@ pub struct Fix {
     pub source: &'static str,
 }
 
+/// What is advised.
+#[derive(Debug, Clone)]
+pub struct Advised {
+    /// Every fix, the best first.
+    pub fixes: Vec<Fix>,
+    /// The events' p95 with all recommended ones, where there is more than one.
+    pub together: Option<P95>,
+}
+
 /// Asks every entry, and ranks: those that would help first, the others by name.
-pub fn recommend(
-    situation: &Situation<'_>,
-    verdict: VerdictKind,
-    findings: &[Finding],
-) -> Vec<Fix> {
-    let mut fixes: Vec<Fix> = ENTRIES
+pub fn recommend(situation: &Situation<'_>, verdict: VerdictKind, findings: &[Finding]) -> Advised {
+    let mut asked: Vec<Asked> = ENTRIES
         .iter()
-        .map(|entry| fix(entry, situation, verdict))
+        .map(|entry| ask(entry, situation, verdict))
         .collect();
-    fixes.sort_by(|a, b| {
-        let rank = |fix: &Fix| {
-            let helps = matches!(fix.assessment.answer, Answer::WouldHelp(_));
-            let middle = fix.gain_ratio.map_or(0.0, |(low, high)| (low + high) / 2.0);
-            (helps, is_severe(fix, verdict, findings), middle)
-        };
-        let (a_helps, a_severe, a_middle) = rank(a);
-        let (b_helps, b_severe, b_middle) = rank(b);
-        b_helps
-            .cmp(&a_helps)
-            .then(b_severe.cmp(&a_severe))
-            .then(b_middle.total_cmp(&a_middle))
-            // Of those that would not help there is no better one.
-            .then(if a_helps {
-                a.risk.cmp(&b.risk)
-            } else {
-                Ordering::Equal
-            })
-            .then(a.id.cmp(b.id))
-    });
-    fixes
+    asked.sort_by(|a, b| order(&a.fix, &b.fix, verdict, findings));
+    resolve(&mut asked);
+    Advised {
+        together: together(&asked, situation),
+        fixes: asked.into_iter().map(|asked| asked.fix).collect(),
+    }
+}
+
+/// The better one first.
+fn order(a: &Fix, b: &Fix, verdict: VerdictKind, findings: &[Finding]) -> Ordering {
+    let helps = |fix: &Fix| matches!(fix.assessment.answer, Answer::WouldHelp(_));
+    let severe = |fix: &Fix| is_severe(fix, verdict, findings);
+    let middle = |fix: &Fix| fix.gain_ratio.map_or(0.0, |(low, high)| (low + high) / 2.0);
+    let by_rank = helps(b)
+        .cmp(&helps(a))
+        .then(severe(b).cmp(&severe(a)))
+        .then(middle(b).total_cmp(&middle(a)));
+    // Of those that would not help there is no better one.
+    let by_cost = match helps(a) {
+        true => a.risk.cmp(&b.risk).then(a.restart.cmp(&b.restart)),
+        false => Ordering::Equal,
+    };
+    by_rank.then(by_cost).then(a.id.cmp(b.id))
 }
 
 /// Whether a fix is for something severe that takes no time.
@@ -86,7 +117,14 @@ fn is_severe(fix: &Fix, verdict: VerdictKind, findings: &[Finding]) -> bool {
 /// A gain of at most this share is none that anybody would notice.
 const MIN_GAIN_RATIO: f64 = 0.02;
 
-fn fix(entry: &Entry, situation: &Situation<'_>, verdict: VerdictKind) -> Fix {
+/// A fix with what it removes at least and at most.
+struct Asked {
+    entry: &'static Entry,
+    fix: Fix,
+    removals: Option<(Removal, Removal)>,
+}
+
+fn ask(entry: &'static Entry, situation: &Situation<'_>, verdict: VerdictKind) -> Asked {
     let mut assessment = (entry.assess)(situation);
     let mut gain_ratio = gain_ratio(&assessment, situation);
     let of_stalls = matches!(
@@ -111,25 +149,85 @@ fn fix(entry: &Entry, situation: &Situation<'_>, verdict: VerdictKind) -> Fix {
         Answer::WouldHelp(Gain::Finding { .. }) => true,
         _ => gain_ratio.is_some() && !nothing_wrong,
     };
-    Fix {
-        id: entry.id,
-        title: entry.title,
-        recommended,
-        gain_ratio,
-        cause: entry.cause,
-        restart: assessment.restart.unwrap_or(entry.restart),
-        risk: entry.risk,
-        source: entry.source,
-        assessment,
+    let restart = assessment.restart.unwrap_or(entry.restart);
+    let removals = gain::removals(entry, &assessment, situation);
+    let p95 = removals
+        .as_ref()
+        .and_then(|(least, most)| gain::p95(situation, least, most));
+    Asked {
+        entry,
+        removals,
+        fix: Fix {
+            id: entry.id,
+            title: entry.title,
+            recommended,
+            gain_ratio,
+            p95,
+            confidence: gain::confidence(entry, &assessment, situation),
+            overlaps: Vec::new(),
+            yields_to: None,
+            trial: assessment.trial(entry.restart),
+            cause: entry.cause,
+            restart,
+            risk: entry.risk,
+            source: entry.source,
+            assessment,
+        },
     }
+}
+
+/// Says of each recommended fix what it overlaps with, and takes back those that contradict a better one.
+fn resolve(asked: &mut [Asked]) {
+    let mut better: Vec<&'static Entry> = Vec::new();
+    for Asked { entry, fix, .. } in asked.iter_mut().filter(|one| one.fix.recommended) {
+        fix.yields_to = better
+            .iter()
+            .find(|other| contradict(entry, other))
+            .map(|other| other.id);
+        if fix.yields_to.is_some() {
+            fix.recommended = false;
+            continue;
+        }
+        let shared = |other: &&&'static Entry| {
+            other
+                .shrinks
+                .iter()
+                .any(|leaf| entry.shrinks.contains(leaf))
+        };
+        fix.overlaps = better.iter().filter(shared).map(|other| other.id).collect();
+        better.push(entry);
+    }
+}
+
+/// Whether either says that it contradicts the other.
+pub fn contradict(a: &Entry, b: &Entry) -> bool {
+    a.conflicts.contains(&b.id) || b.conflicts.contains(&a.id)
+}
+
+/// What all recommended fixes remove together.
+fn together(asked: &[Asked], situation: &Situation<'_>) -> Option<P95> {
+    let recommended = asked.iter().filter(|one| one.fix.recommended);
+    let all: Vec<&(Removal, Removal)> = recommended
+        .filter_map(|one| one.removals.as_ref())
+        .collect();
+    if all.len() < 2 {
+        return None;
+    }
+    let (mut least, mut most) = (Removal::default(), Removal::default());
+    for (one_least, one_most) in all {
+        least.and(one_least);
+        most.and(one_most);
+    }
+    gain::p95(situation, &least, &most)
 }
 
 /// A gain as a share of what could be gained at best.
 fn gain_ratio(assessment: &Assessment, situation: &Situation<'_>) -> Option<(f64, f64)> {
+    let share = |part, whole| ratio(part, whole).min(1.0);
     match assessment.answer {
         Answer::WouldHelp(Gain::StalledTime { low_ns, high_ns }) => {
             let stalled_ns = situation.attribution.stalled_ns();
-            Some((ratio(low_ns, stalled_ns), ratio(high_ns, stalled_ns)))
+            Some((share(low_ns, stalled_ns), share(high_ns, stalled_ns)))
         }
         Answer::WouldHelp(Gain::Datagrams { low, high }) => {
             let dropped = situation
@@ -138,7 +236,7 @@ fn gain_ratio(assessment: &Assessment, situation: &Situation<'_>) -> Option<(f64
                 .as_ref()
                 .and_then(|udp| udp.dropped)
                 .unwrap_or(0);
-            Some((ratio(low, dropped), ratio(high, dropped)))
+            Some((share(low, dropped), share(high, dropped)))
         }
         _ => None,
     }

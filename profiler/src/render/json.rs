@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::report::Report;
+use crate::report::{Listing, Report};
 
 /// The report as indented JSON, ending in a newline. Characters that a terminal could obey are
 /// escaped, which JSON allows for any of them.
@@ -11,6 +11,14 @@ use crate::report::Report;
 /// Never seen: a report holds nothing that JSON cannot.
 pub fn render(report: &Report) -> Result<String, serde_json::Error> {
     pretty(report)
+}
+
+/// The events of a capture the same way.
+///
+/// # Errors
+/// Never seen: as above.
+pub fn listing(listing: &Listing) -> Result<String, serde_json::Error> {
+    pretty(listing)
 }
 
 /// Any value the same way.

@@ -1,7 +1,12 @@
 //! From a report to what people and programs read. Names that come from the traced processes may
 //! hold anything; each renderer makes them harmless at its own border.
 
+mod agents;
+pub mod audit;
+pub mod catalogue;
+pub mod detail;
 mod events;
+mod fixes;
 pub mod flamegraph;
 pub mod history;
 pub mod json;
@@ -11,10 +16,11 @@ pub mod ping;
 pub mod text;
 
 /// Whether a character could change what a terminal does or how a line reads: control characters
-/// (C1 too, which UTF-8 terminals may obey) and the overrides of writing direction.
+/// (C1 too, which UTF-8 terminals may obey), the overrides of writing direction, and the two that XML
+/// must not hold.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{fffe}' | '\u{ffff}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A text for one line of a terminal: unsafe characters are shown as `\u{…}`.

@@ -2,7 +2,7 @@
 
 use super::page::Page;
 use crate::now::{
-    Activity, Answer, EventView, KingReply, ThreadView, Wait, call_words, wait_words,
+    Activity, Answer, CodeView, EventView, KingReply, ThreadView, Wait, call_words, wait_words,
 };
 use crate::report::units::{bytes, count, duration};
 use crate::ship::Role;
@@ -23,6 +23,9 @@ pub fn text(answer: &Answer) -> String {
         duration(answer.watched_ns)
     ));
     page.wrapped("event         ", &event(answer.event.as_ref()));
+    if let Some(view) = &answer.code {
+        page.wrapped("code          ", &code(view));
+    }
     for thread in answer.threads.iter().filter(|t| is_shown(t)) {
         page.wrapped(&format!("{:<14}", thread.role.name()), &thread_line(thread));
     }
@@ -82,6 +85,33 @@ fn event(event: Option<&EventView>) -> String {
         count(event.ended_total),
         event.running_ratio * 100.0
     )
+}
+
+/// Whose code runs: by mars' list of hints, and by the labels of its spin page.
+fn code(view: &CodeView) -> String {
+    let looks = |looks: u64| format!("at {} of {} looks", count(looks), count(view.looks_total));
+    let mut parts = Vec::new();
+    match (&view.place, &view.owner) {
+        (Some(place), Some(owner)) => parts.push(format!(
+            "{} {}, {} {}",
+            owner.name,
+            looks(owner.looks),
+            place.name,
+            looks(place.looks)
+        )),
+        (Some(place), None) => parts.push(format!("{} {}", place.name, looks(place.looks))),
+        (None, _) => parts.push("no place with a name".to_owned()),
+    }
+    if let Some(labels) = &view.labels {
+        parts.push(format!("labels {} {}", labels.name, looks(labels.looks)));
+    }
+    if view.discarded_total > 0 {
+        let discarded = count(view.discarded_total);
+        parts.push(format!(
+            "{discarded} discarded: mars changed them meanwhile"
+        ));
+    }
+    parts.join("; ")
 }
 
 fn thread_line(thread: &ThreadView) -> String {

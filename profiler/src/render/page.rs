@@ -3,7 +3,7 @@
 use super::harmless;
 
 /// Columns of the screen.
-const WIDTH: usize = 80;
+pub const WIDTH: usize = 80;
 
 /// Text that grows line by line.
 #[derive(Debug, Default)]
@@ -21,6 +21,11 @@ impl Page {
     /// Adds an empty line.
     pub fn blank(&mut self) {
         self.text.push('\n');
+    }
+
+    /// Adds the lines of another page.
+    pub fn text(&mut self, text: &str) {
+        self.text.push_str(text);
     }
 
     /// A paragraph behind a heading, indented to it.

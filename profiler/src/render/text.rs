@@ -3,11 +3,9 @@
 use std::fmt::Write as _;
 
 use super::page::Page;
-use super::{events, harmless};
+use super::{agents, events, fixes, harmless};
 use crate::attribute::{Cause, VerdictKind, ratio};
-use crate::catalogue::{Answer, Gain};
 use crate::model::{EndReason, sum};
-use crate::recommend::Fix;
 use crate::report::units::{bytes, count, duration, percent, percent_range};
 use crate::report::{
     CauseShare, Check, DISK_BUSY, DISK_BYTES, DeviceUse, EventTimesLine, PartShare, Report,
@@ -15,6 +13,8 @@ use crate::report::{
 };
 use crate::ship::Role;
 
+/// Lines of a screen.
+const SCREEN_LINES: usize = 45;
 /// Most threads beside the commit workers that are shown.
 const MAX_THREADS: usize = 8;
 /// Smallest share of the stalls that is shown as somebody's.
@@ -26,6 +26,15 @@ const EVIDENCE: usize = 50;
 
 /// The report as text.
 pub fn render(report: &Report) -> String {
+    let whole = page(report, true);
+    if whole.lines().count() <= SCREEN_LINES {
+        whole
+    } else {
+        page(report, false)
+    }
+}
+
+fn page(report: &Report, with_agents: bool) -> String {
     let mut page = Page::default();
     head(&mut page, report);
     if let Some(reason) = &report.events_unknown {
@@ -44,14 +53,23 @@ pub fn render(report: &Report) -> String {
     if let Some(times) = &report.event_times {
         events::events(&mut page, times);
     }
+    if with_agents {
+        agents::agents(&mut page, report);
+    }
     findings(&mut page, report);
     if !report.not_the_cause.is_empty() {
         page.blank();
         page.wrapped("NOT THE CAUSE  ", &report.not_the_cause.join(" · "));
     }
     threads(&mut page, report);
-    fixes(&mut page, report);
-    own_cost(&mut page, report);
+    let mut tail = Page::default();
+    own_cost(&mut tail, report);
+    let (head, tail) = (page.into_text(), tail.into_text());
+    let room = SCREEN_LINES.saturating_sub(head.lines().count() + tail.lines().count());
+    let mut page = Page::default();
+    page.text(&head);
+    fixes::fixes(&mut page, report, room);
+    page.text(&tail);
     page.into_text()
 }
 
@@ -287,82 +305,6 @@ fn thread_name(thread: &ThreadBudget) -> String {
         name = format!("{role} {}", thread.tid);
     }
     name
-}
-
-fn fixes(page: &mut Page, report: &Report) {
-    page.blank();
-    let (help, other): (Vec<&Fix>, Vec<&Fix>) =
-        report.fixes.iter().partition(|fix| fix.recommended);
-    let healthy = matches!(
-        report.verdict.kind,
-        VerdictKind::Healthy | VerdictKind::TooFewEvents | VerdictKind::NotUp
-    );
-    match (help.is_empty(), healthy) {
-        (true, true) => page.line("WHAT TO CHANGE   nothing"),
-        (true, false) => page.line("WHAT TO CHANGE   nothing that this capture gives a reason for"),
-        (false, _) => page.line(&format!(
-            "{:<42}{:>20}{:>10}{:>8}",
-            "WHAT TO CHANGE FIRST", "could remove", "restart", "risk"
-        )),
-    }
-    for (i, fix) in help.iter().enumerate() {
-        fix_lines(page, i + 1, fix);
-    }
-    for fix in &other {
-        let word = match fix.assessment.answer {
-            Answer::WouldHarm => "would harm",
-            Answer::CannotTell => "cannot tell",
-            Answer::WouldHelp(_) => "no need now",
-            Answer::AlreadySo | Answer::NoEvidence => continue,
-        };
-        let start = format!("  {word:<12} {:<12} ", fix.id);
-        page.hanging(&start, start.chars().count(), &fix.assessment.reason);
-    }
-    // These need no reason here; JSON has them all.
-    for (word, answer) in [
-        ("already so", Answer::AlreadySo),
-        ("no help here", Answer::NoEvidence),
-    ] {
-        let of = other.iter().filter(|fix| fix.assessment.answer == answer);
-        let ids: Vec<&str> = of.map(|fix| fix.id).collect();
-        if !ids.is_empty() {
-            page.wrapped(&format!("  {word:<12} "), &ids.join(", "));
-        }
-    }
-}
-
-fn fix_lines(page: &mut Page, number: usize, fix: &Fix) {
-    let gain = match (fix.assessment.answer, fix.gain_ratio) {
-        (Answer::WouldHelp(Gain::StalledTime { .. }), Some((low, high))) => {
-            format!("{} of stalls", percent_range(low, high))
-        }
-        (Answer::WouldHelp(Gain::Datagrams { .. }), Some((low, high))) => {
-            format!("{} of losses", percent_range(low, high))
-        }
-        (Answer::WouldHelp(Gain::Finding { id }), _) => format!("finding {id}"),
-        _ => String::new(),
-    };
-    page.line(&format!(
-        "{:<42}{gain:>20}{:>10}{:>8}",
-        format!("{number} {:<12}", fix.id),
-        fix.restart.name(),
-        fix.risk.name()
-    ));
-    page.hanging(
-        "    ",
-        4,
-        &format!("{}: {}", fix.title, fix.assessment.reason),
-    );
-    if let Some(current) = &fix.assessment.current {
-        page.hanging("    now ", 8, current);
-    }
-    // Commands are not wrapped: they are there to be copied.
-    for command in &fix.assessment.apply {
-        page.line(&format!("    do   {command}"));
-    }
-    for command in &fix.assessment.undo {
-        page.line(&format!("    undo {command}"));
-    }
 }
 
 fn own_cost(page: &mut Page, report: &Report) {

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use profiler_common::loss;
 use profiler_common::sched::TASK_INTERRUPTIBLE;
 
+use super::agents::{agents, basis};
 use super::checks::checks;
 use super::findings::findings;
 use super::host::{file_io, neighbours, ship_or_host};
@@ -38,7 +39,7 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
     let severe = findings
         .iter()
         .any(|finding| finding.severity == Severity::Severe);
-    let events = events(meta);
+    let events = events(meta, summaries);
     let state = State::of(meta, summaries);
     let circumstances = Circumstances {
         up: state.is_up(),
@@ -66,6 +67,7 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
         events: events.as_ref(),
         state,
     };
+    let advised = recommend(&situation, kind, &findings);
     Report {
         schema_version: SCHEMA_VERSION,
         profiler_version: meta.profiler_version.clone(),
@@ -85,7 +87,8 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
         mars_spans: mars_spans(capture, summaries),
         busy_ns: attribution.busy_ns(),
         not_the_cause: sentence::not_the_cause(kind, cause, &facts),
-        fixes: recommend(&situation, kind, &findings),
+        fixes: advised.fixes,
+        fixes_together: advised.together,
         threads: summaries
             .threads
             .iter()
@@ -106,11 +109,13 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
         udp: summaries.udp.clone(),
         hoon: summaries.hoon.clone(),
         stacks: summaries.stacks.clone(),
+        agents: summaries.agents.as_ref().map(agents),
+        agents_basis: summaries.agents.as_ref().map(basis),
         checks: checks(capture, summaries, attribution),
         own_cost: own_cost(meta),
         lost: meta.losses.total(),
         losses: losses(&meta.losses),
-        events_unknown: events_unknown(meta),
+        events_unknown: events_unknown(meta).filter(|_| events.is_none()),
         shares,
         events,
         findings,
@@ -144,10 +149,17 @@ fn window_line(meta: &Meta) -> WindowLine {
     }
 }
 
-fn events(meta: &Meta) -> Option<EventsLine> {
+/// By the loom, or by what a serf says in its answers.
+fn events(meta: &Meta, summaries: &Summaries) -> Option<EventsLine> {
     let (LoomAnswer::Home(before), LoomAnswer::Home(after)) = (&meta.loom_start, &meta.loom_end)
     else {
-        return None;
+        let (first, last) = summaries.events.as_ref()?.answered_numbers?;
+        let before = first.saturating_sub(1);
+        return Some(EventsLine {
+            before,
+            last,
+            count: last.saturating_sub(before),
+        });
     };
     Some(EventsLine {
         before: before.event_number,
@@ -349,7 +361,7 @@ fn own_cost(meta: &Meta) -> OwnCost {
 }
 
 fn losses(losses: &Losses) -> Vec<Loss> {
-    const REASONS: [(u32, &str); 22] = [
+    const REASONS: [(u32, &str); 23] = [
         (
             loss::WAIT_RECORD,
             "long waits that are summed, but have no stack (ring buffer full)",
@@ -381,6 +393,10 @@ fn losses(losses: &Losses) -> Vec<Loss> {
         (
             loss::SYSCALL_RECORD,
             "ends of parts of events (ring buffer full)",
+        ),
+        (
+            loss::FRAME_PARTS,
+            "messages of king and mars (their parts were not in memory)",
         ),
         (
             loss::HOON_RECORD,

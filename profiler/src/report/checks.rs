@@ -234,7 +234,7 @@ fn throttled(capture: &Capture, attribution: &Attribution) -> Option<Check> {
     Some(Check {
         what: THROTTLED_TIME,
         source: "cpu.stat",
-        ours: attribution.throttled_ns,
+        ours: attribution.quota_ns,
         kernels,
         unit: "ns",
         others_included: false,

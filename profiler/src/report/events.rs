@@ -97,7 +97,7 @@ pub struct BehindLine {
 /// One of the slowest events.
 #[derive(Debug, Clone, Serialize)]
 pub struct WorstEvent {
-    /// Its number, if the loom's layout is known.
+    /// Its number, if the loom's layout is known, or a serf told it.
     pub number: Option<u64>,
     /// Its kind.
     pub kind: Option<EventKind>,

@@ -7,6 +7,8 @@ use crate::aggregate::Summaries;
 use crate::aggregate::ames::ASKED_BUFFER_BYTES;
 use crate::aggregate::events::SpanKind;
 use crate::attribute::{Cause, LONG_WAIT_NS, Leaf};
+use crate::catalogue::{ames_port, file_limits};
+use crate::host::firewall::{PortAnswer, PortFilter};
 use crate::model::{EndReason, Meta, sum};
 
 /// Share of arriving datagrams whose loss is severe.
@@ -14,7 +16,7 @@ pub const SEVERE_DROP_RATIO: f64 = 0.01;
 /// Fewer lost ones than this are never severe.
 const MIN_SEVERE_DROPS: u64 = 10;
 /// A file system fuller than this is worth knowing (the alarm of requirements.md).
-const FULL_RATIO: f64 = 0.85;
+pub const FULL_RATIO: f64 = 0.85;
 /// A file system fuller than this will soon stop the ship: a snapshot needs room for every dirty
 /// page, an epoch for a whole image, and vere dies when there is none.
 const SEVERELY_FULL_RATIO: f64 = 0.97;
@@ -32,6 +34,8 @@ pub fn findings(meta: &Meta, summaries: &Summaries) -> Vec<Finding> {
         many_mappings(summaries),
         full_loom(summaries),
         killed_for_memory(meta),
+        closed_port(meta),
+        many_files(meta),
     ];
     let stood_still = mars_spans::lines(summaries)
         .into_iter()
@@ -186,7 +190,7 @@ fn many_mappings(summaries: &Summaries) -> Option<Finding> {
 
 /// Below these vere empties its caches, and packs its heap after an event
 /// (`pkg/vere/mars.c`, `u3_mars_kick`): 2^27 and 2^25 words of 4 bytes.
-const LOW_GAP_BYTES: u64 = 512 << 20;
+pub const LOW_GAP_BYTES: u64 = 512 << 20;
 const PACKING_GAP_BYTES: u64 = 128 << 20;
 
 fn full_loom(summaries: &Summaries) -> Option<Finding> {
@@ -215,6 +219,42 @@ fn killed_for_memory(meta: &Meta) -> Option<Finding> {
         severity: Severity::Severe,
         count: Some(kills),
         sentence: format!("the kernel killed {kills} process(es) of the ship's group for memory"),
+    })
+}
+
+fn closed_port(meta: &Meta) -> Option<Finding> {
+    let filters = meta.setup.known()?.ports.known()?;
+    let closed = |filter: &&PortFilter| matches!(filter.answer, PortAnswer::Closed { .. });
+    let port = filters.iter().find(closed)?.port;
+    Some(Finding {
+        id: ames_port::FINDING,
+        cause: Some(Cause::Ames),
+        // Datagrams that were asked for come in all the same, and relays help.
+        severity: Severity::Notice,
+        count: None,
+        sentence: format!(
+            "this host drops datagrams to the ship's UDP port {port} that were not asked for"
+        ),
+    })
+}
+
+/// Share of the files that a process may have open from which on it is worth knowing.
+pub const MANY_FILES_RATIO: f64 = 0.8;
+
+fn many_files(meta: &Meta) -> Option<Finding> {
+    let uses = meta.setup.known()?.open_files.values();
+    let (open, limit) = file_limits::fullest(uses.filter_map(|files| files.known()))?;
+    let used = crate::attribute::ratio(open, limit);
+    (used >= MANY_FILES_RATIO).then(|| Finding {
+        id: file_limits::FINDING,
+        cause: Some(Cause::Ames),
+        severity: severity(open >= limit),
+        count: Some(open),
+        sentence: format!(
+            "the ship has {} files open of {} that it may have",
+            count(open),
+            count(limit)
+        ),
     })
 }
 

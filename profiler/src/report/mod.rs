@@ -1,25 +1,29 @@
 //! The report: everything that any renderer shows, as one value.
 
+mod agents;
 mod build;
 mod checks;
 mod events;
 mod findings;
 mod host;
+mod listing;
 mod mars_spans;
 mod sentence;
 mod state;
 pub mod units;
 
+pub use agents::{AgentLine, AgentsBasis};
 pub use build::{report, report_of};
 pub use checks::{DISK_BUSY, DISK_BYTES, THROTTLED_TIME};
 pub use events::{
     BehindLine, EventTimesLine, KindLine, PhaseLine, TimesLine, WorstEvent, WorstPart,
 };
-pub use findings::MANY_MAPPINGS_RATIO;
+pub use findings::{FULL_RATIO, LOW_GAP_BYTES, MANY_FILES_RATIO, MANY_MAPPINGS_RATIO};
 use host::is_named;
 pub use host::{
     BusySplit, DeviceShare, DeviceUse, FileLine, Neighbours, PartyShare, ShipOrHost, StealLine,
 };
+pub use listing::{LISTING_VERSION, ListedCommit, ListedEvent, Listing, listing};
 pub use mars_spans::{MarsSpans, SpanEntry, SpanLine};
 
 use serde::Serialize;
@@ -32,7 +36,7 @@ use crate::aggregate::udp::UdpSummary;
 use crate::aggregate::wholeness::StackCounts;
 use crate::attribute::{Cause, Leaf, PageInRule, VerdictKind};
 use crate::model::EndReason;
-use crate::recommend::Fix;
+use crate::recommend::{Fix, P95};
 use crate::ship::Role;
 
 /// Version of [`Report`] as JSON. Raised when a field changes its meaning or goes away.
@@ -51,7 +55,7 @@ pub struct Report {
     pub window: WindowLine,
     /// What was lost or could not be measured: the report claims less where it matters.
     pub incomplete: Vec<String>,
-    /// The ship's events; nothing if their numbers could not be read.
+    /// The ship's events; nothing if their numbers are not known.
     pub events: Option<EventsLine>,
     /// Why their numbers could not be read.
     pub events_unknown: Option<String>,
@@ -77,6 +81,8 @@ pub struct Report {
     pub not_the_cause: Vec<String>,
     /// Fixes, ranked.
     pub fixes: Vec<Fix>,
+    /// The events' p95 with all recommended fixes, where there is more than one for their time.
+    pub fixes_together: Option<P95>,
     /// Budgets of all threads.
     pub threads: Vec<ThreadBudget>,
     /// Block I/O.
@@ -98,6 +104,11 @@ pub struct Report {
     pub hoon: Option<HoonSummary>,
     /// How many C stacks are whole; nothing if the capture does not say how its stacks end.
     pub stacks: Option<StackCounts>,
+    /// Time and events by agent and vane, the heaviest first, what is not known last; nothing if no Hoon
+    /// stack was taken.
+    pub agents: Option<Vec<AgentLine>>,
+    /// What their numbers are parts of.
+    pub agents_basis: Option<AgentsBasis>,
     /// Our sums beside the kernel's own.
     pub checks: Vec<Check>,
     /// What the profiler cost.

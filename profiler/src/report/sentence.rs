@@ -23,10 +23,21 @@ use crate::ship::Role;
 /// What the shares are shares of.
 pub fn basis(attribution: &Attribution, summaries: &Summaries) -> String {
     match &attribution.events {
-        Some(events) => format!(
-            "time of {} events, waiting for others included",
-            count(events.count())
-        ),
+        Some(events) => {
+            let all = events.count();
+            let at_limit = summaries.events.as_ref().map_or(0, |one| one.sent_at_limit);
+            let unknown = match at_limit as f64 >= all as f64 * MIN_AT_LIMIT_RATIO {
+                true => format!(
+                    "; not measured: what {} of them may have waited in the king while ten were under way",
+                    count(at_limit)
+                ),
+                false => String::new(),
+            };
+            format!(
+                "time of {} events, waiting for others included{unknown}",
+                count(all)
+            )
+        }
         None => {
             let why = match &summaries.events {
                 Some(events) => format!(
@@ -41,6 +52,8 @@ pub fn basis(attribution: &Attribution, summaries: &Summaries) -> String {
     }
 }
 
+/// Share of the events from which on it is said that they were sent at the king's limit.
+const MIN_AT_LIMIT_RATIO: f64 = 0.05;
 /// A cause has a share of its own in the verdict if its other parts have this much.
 const MIN_REST_RATIO: f64 = 0.01;
 /// Share of a leaf of the disk from which on a neighbour is named there.

@@ -41,6 +41,27 @@ pub fn percent_range(low: f64, high: f64) -> String {
     }
 }
 
+/// A range of durations in the unit of the longer: `5.3-154 ms`, `0.01-1.21 s`.
+pub fn duration_range(low_ns: u64, high_ns: u64) -> String {
+    let high = duration(high_ns);
+    let low = duration(low_ns);
+    if low == high {
+        return high;
+    }
+    let unit = |text: &str| text.split(' ').nth(1).unwrap_or_default().to_owned();
+    if unit(&low) == unit(&high) {
+        let number = low.split(' ').next().unwrap_or_default();
+        return format!("{number}-{high}");
+    }
+    let low = match unit(&high).as_str() {
+        "s" => format!("{:.2}", low_ns as f64 / NS_PER_S as f64),
+        "ms" => format!("{:.1}", low_ns as f64 / 1e6),
+        "µs" => format!("{:.1}", low_ns as f64 / 1e3),
+        _ => low_ns.to_string(),
+    };
+    format!("{low}-{high}")
+}
+
 /// A count with thousands separated: `41,202`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -86,6 +107,21 @@ mod tests {
         ];
         for (ns, text) in cases {
             assert_eq!(duration(ns), text);
+        }
+    }
+
+    #[test]
+    fn ranges_have_one_unit() {
+        let cases = [
+            (5_300_000, 154_000_000, "5.3-154 ms"),
+            (5_300_000, 1_210_000_000, "0.01-1.21 s"),
+            (300_000, 154_000_000, "0.3-154 ms"),
+            (7_000, 300_000, "0.0-0.3 ms"),
+            (154_000_000, 154_100_000, "154 ms"),
+            (0, 154_000_000, "0-154 ms"),
+        ];
+        for (low, high, text) in cases {
+            assert_eq!(duration_range(low, high), text);
         }
     }
 

@@ -3,6 +3,7 @@
 //! Pure: `cli` wires it to the programs, the host and the store.
 
 pub mod cost;
+pub mod labels;
 pub mod names;
 pub mod reading;
 pub mod stacks;

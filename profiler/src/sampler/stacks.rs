@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::names::Names;
 use crate::aggregate::Summaries;
 use crate::aggregate::sched::ThreadSummary;
-use crate::aggregate::stacks::outermost_first;
+use crate::aggregate::stacks::{outermost_first, without_probe};
 use crate::attribute::{is_idle, syscall_name};
 use crate::model::{Meta, SampledStack, TopStacks, stack_kind};
 
@@ -79,7 +79,7 @@ fn share_out<'a>(
         let until_ns = u64::try_from(until_ns).unwrap_or(total_ns);
         let tgid = stack.thread.tgid;
         let frames = outermost_first(&stack.stack, |address, kind| {
-            vec![names.frame(tgid, address, kind)]
+            without_probe(vec![names.frame(tgid, address, kind)]).map(Into::into)
         });
         let mut path = vec![role.clone()];
         path.extend(frames.into_iter().map(|frame| frame.name));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::labels::LabelSums;
 use super::names::Names;
 use super::stacks::top_stacks;
 use super::thinning::{Step, Thinning};
@@ -36,6 +37,8 @@ pub struct Circumstances<'a> {
     pub names: &'a Names,
     /// Why something of its stacks has no name.
     pub unnamed: Vec<String>,
+    /// Looks at the labels of agents and vanes.
+    pub labels: LabelSums,
 }
 
 /// A difference of the two clocks below this is none: they are read one after the other.
@@ -206,6 +209,9 @@ fn stacks(
     if !meta.attached(CPU_CLOCK) {
         stacks.remove(stack_kind::ON_CPU);
     }
+    if let Some(top) = circumstances.labels.top(meta.clocks.duration_ns()) {
+        stacks.insert(stack_kind::SPIN.to_owned(), top);
+    }
     stacks
 }
 
@@ -261,5 +267,6 @@ fn not_measured(report: &Report, circumstances: &Circumstances<'_>) -> Vec<Strin
     let thinning = &circumstances.thinning;
     missing.extend(thinning.step().sentences(thinning.budget_ratio()));
     missing.extend(circumstances.unnamed.iter().cloned());
+    missing.extend(circumstances.labels.lack());
     missing
 }

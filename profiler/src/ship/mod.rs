@@ -10,15 +10,18 @@ mod error;
 pub mod files;
 mod king_counters;
 mod lock;
+pub mod log;
 pub mod loom;
 pub mod memory;
 mod name;
 mod pier;
 mod role;
 mod scan;
+mod setup;
 mod small_file;
+pub mod spin;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod version;
 
 pub use arguments::{Command, Generation, MarsConfig, RuntimeFlags};
@@ -30,6 +33,7 @@ pub use name::{NameSource, ShipName};
 pub use pier::PierPaths;
 pub use role::{Role, ShipThread};
 pub use scan::ships;
+pub use setup::{FileUse, Setup, setup};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -2,4 +2,4 @@
 
 mod errors;
 mod found;
-mod tree;
+pub(crate) mod tree;

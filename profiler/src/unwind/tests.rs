@@ -48,7 +48,7 @@ impl Code for &Program {
             bytes = vec![0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
         } else if count == 7 {
             // A call is before every odd address.
-            bytes[2] = if address % 2 == 0 { 0xe8 } else { 0 };
+            bytes[2] = if address.is_multiple_of(2) { 0xe8 } else { 0 };
         }
         Some(bytes)
     }

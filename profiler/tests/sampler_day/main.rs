@@ -15,6 +15,7 @@ use profiler::host::Reading;
 use profiler::model::{
     Capture, EndReason, Losses, NS_PER_S, Symbols, ThreadState, Window, WindowSum,
 };
+use profiler::sampler::labels::LabelSums;
 use profiler::sampler::names::Names;
 use profiler::sampler::reading::difference;
 use profiler::sampler::thinning::Thinning;
@@ -81,6 +82,7 @@ fn window_between(capture: &mut Capture, start: &Moment, end: &Moment, ended: En
         }
     }
     let circumstances = Circumstances {
+        labels: LabelSums::default(),
         clock_step_ns: clock_step_ns(&meta.clocks, end.unix_ns),
         memory: None,
         programs_cpu_ns: None,

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::loom::{Kid, Loom};
 use crate::options::Hints;
+use crate::spin::Page;
 
 /// A part of every event's computation.
 pub struct Piece {
@@ -18,6 +19,8 @@ pub struct Piece {
     hints: &'static [Hint],
     /// What it is under on a road of its own inside of that, as for `mule`; no such road if nothing.
     inside: &'static [Hint],
+    /// The labels on the spin page meanwhile, outermost first (urbit `gall.hoon` and others, `%spin`).
+    labels: &'static [&'static str],
 }
 
 enum Hint {
@@ -36,11 +39,13 @@ pub const PIECES: [Piece; 3] = [
             Hint::Spot(&["app", "groups", "hoon"], 120),
             Hint::Spot(&["lib", "strand", "hoon"], 31),
         ],
+        labels: &["call/gall", "on-poke/groups"],
     },
     Piece {
         percent: 30,
         hints: &[Hint::Spot(&["sys", "vane", "ames", "hoon"], 402)],
         inside: &[],
+        labels: &["call/ames"],
     },
     Piece {
         percent: 20,
@@ -49,6 +54,7 @@ pub const PIECES: [Piece; 3] = [
             Hint::Mean("find"),
         ],
         inside: &[],
+        labels: &["take/clay"],
     },
 ];
 
@@ -84,7 +90,7 @@ pub fn truth() -> Value {
     let pieces = PIECES.iter().map(|piece| {
         let hints = piece.hints.iter().chain(piece.inside);
         let names: Vec<String> = hints.map(Hint::name).collect();
-        json!({"percent": piece.percent, "outermost_first": names})
+        json!({"percent": piece.percent, "outermost_first": names, "labels": piece.labels})
     });
     json!({"event": "hoon", "pieces": pieces.collect::<Vec<_>>()})
 }
@@ -97,11 +103,13 @@ const MANY_ROADS: usize = 20;
 pub struct Code {
     pieces: Vec<[Vec<(u32, u32)>; 2]>,
     shape: Hints,
+    /// Nothing before 4.0, which had none.
+    spin: Option<Page>,
 }
 
 impl Code {
     /// Writes them to the home road.
-    pub fn write(loom: &Loom, shape: Hints) -> Self {
+    pub fn write(loom: &Loom, shape: Hints, spin: Option<Page>) -> Self {
         let mut free = loom.constants();
         let mut place = |hint: &Hint| {
             let (tag, noun) = hint.noun();
@@ -115,19 +123,26 @@ impl Code {
         Self {
             pieces: pieces.collect(),
             shape,
+            spin,
         }
     }
 
     /// Begins a piece.
-    pub fn enter(&self, loom: &Loom, kid: &Kid, piece: usize) {
+    pub fn enter(&mut self, loom: &Loom, kid: &Kid, piece: usize) {
         let [hints, inside] = &self.pieces[piece];
         self.push(loom, kid, hints);
         if !inside.is_empty() {
             kid.leap(loom);
             self.push(loom, kid, inside);
         }
+        if let (Some(spin), true) = (&mut self.spin, self.shape != Hints::Unlabelled) {
+            PIECES[piece]
+                .labels
+                .iter()
+                .for_each(|label| spin.push(label));
+        }
         match self.shape {
-            Hints::Sound => {}
+            Hints::Sound | Hints::Unlabelled => {}
             Hints::Loop => kid.set_rest(loom, kid.hints(loom)),
             Hints::Number => kid.set_rest(loom, 7),
             // The last bytes that a reference reaches.
@@ -139,7 +154,10 @@ impl Code {
     }
 
     /// Ends it: the road inside falls, and what it was under is popped.
-    pub fn leave(&self, loom: &Loom, kid: &Kid) {
+    pub fn leave(&mut self, loom: &Loom, kid: &Kid) {
+        if let Some(spin) = &mut self.spin {
+            spin.clear();
+        }
         loom.set_known(true);
         kid.fall(loom);
         kid.set_hints(loom, 0);

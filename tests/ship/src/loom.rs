@@ -22,7 +22,9 @@ const PAGE_WORDS: u32 = 4096;
 
 /// Version of the home struct in vere 4.x, and its parameters in 4.6: 32-bit words, 4096 of them a page, references
 /// shifted by one bit more than their alignment of 8 (vere `manage.c:_pave_params`).
-const HOME_VERSION: u64 = 5;
+pub const HOME_VERSION: u64 = 5;
+/// What stands there in a loom of vere 3.5, which has its home at the other end: no version.
+pub const UNKNOWN_VERSION: u64 = 0;
 const HOME_PARAMETERS: u64 = 0x54;
 
 /// Offsets into the home struct, in bytes.
@@ -72,11 +74,13 @@ static END: AtomicUsize = AtomicUsize::new(0);
 pub struct Loom {
     bytes: usize,
     image_pages: usize,
+    /// What its version word says.
+    version: u64,
 }
 
 impl Loom {
     /// Maps an empty loom of 2^`bex` bytes, with a home road whose heap is `heap_pages` long.
-    pub fn map(bex: u32, heap_pages: u32) -> io::Result<Self> {
+    pub fn map(bex: u32, heap_pages: u32, version: u64) -> io::Result<Self> {
         let bytes = 1_usize << bex;
         // Without MAP_NORESERVE, as in vere: a loom beyond RAM and swap is refused.
         let flags = MapFlags::PRIVATE | MapFlags::FIXED;
@@ -94,6 +98,7 @@ impl Loom {
         let loom = Self {
             bytes,
             image_pages: 0,
+            version,
         };
         loom.pave(heap_pages);
         Ok(loom)
@@ -102,7 +107,7 @@ impl Loom {
     /// Writes the home struct of an empty ship.
     fn pave(&self, heap_pages: u32) {
         let mat = self.words() - TOP_WORDS;
-        self.set_u64(home::VERSION, HOME_VERSION);
+        self.set_u64(home::VERSION, self.version);
         self.set_u64(home::PARAMETERS, HOME_PARAMETERS);
         self.set_u32(home::ROAD + road::CAP, mat);
         self.set_u32(home::ROAD + road::MAT, mat);
@@ -112,17 +117,13 @@ impl Loom {
 
     /// Makes the version word that of this program, or of none.
     pub fn set_known(&self, known: bool) {
-        let version = if known {
-            HOME_VERSION
-        } else {
-            HOME_VERSION + 1
-        };
+        let version = if known { self.version } else { UNKNOWN_VERSION };
         self.set_u64(home::VERSION, version);
     }
 
     /// Whether the home struct is one that this program wrote.
     pub fn has_known_layout(&self) -> bool {
-        self.u64_at(home::VERSION) == HOME_VERSION
+        self.u64_at(home::VERSION) == self.version
             && self.u64_at(home::PARAMETERS) == HOME_PARAMETERS
     }
 

@@ -11,6 +11,8 @@ pub mod env {
     pub const TRUTH: &str = "REFERENCE_SHIP_TRUTH";
     /// Heap pages of a new pier.
     pub const HEAP_PAGES: &str = "REFERENCE_SHIP_HEAP_PAGES";
+    /// Bytes that it prints per event.
+    pub const PRINT_BYTES: &str = "REFERENCE_SHIP_PRINT_BYTES";
     /// How its lists of hints are made.
     pub const HINTS: &str = "REFERENCE_SHIP_HINTS";
     /// Name of the ship in a new pier.
@@ -39,6 +41,10 @@ pub struct KingOptions {
     #[arg(short = 'p', long = "port", value_name = "PORT", default_value_t = 0)]
     pub port: u16,
 
+    /// Version of vere whose processes, messages and commits the ship has
+    #[arg(long, value_name = "GENERATION", value_enum, default_value_t)]
+    pub generation: Generation,
+
     /// Name of the ship in a new pier
     #[arg(long, value_name = "NAME", default_value = "~zod")]
     pub ship: Ship,
@@ -54,6 +60,10 @@ pub struct KingOptions {
     /// Clean loom pages (16 KiB) written to per event
     #[arg(long, value_name = "PAGES", default_value_t = 4)]
     pub dirty_pages: u64,
+
+    /// Text that mars prints per event, through the king, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub print_bytes: usize,
 
     /// Heap of a new pier, in loom pages (16 KiB)
     #[arg(long, value_name = "PAGES", default_value_t = 1024)]
@@ -92,12 +102,24 @@ pub struct KingOptions {
     pub truth: Option<PathBuf>,
 }
 
-/// How the lists of hints of a computation are made: all but the first are damaged memory.
+/// Which of vere's arrangements the ship has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Generation {
+    /// vere 4.6: mars commits, and answers when that is done
+    #[default]
+    Mars,
+    /// vere 3.5: the serf answers at once, the king commits and holds the effects back
+    Serf,
+}
+
+/// How the lists of hints of a computation are made: all but the first two are damaged memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Hints {
     /// As vere makes them
     #[default]
     Sound,
+    /// The same, by a kernel that leaves no labels on the spin page
+    Unlabelled,
     /// A list that leads back into itself
     Loop,
     /// A list of which a part lies where nothing is mapped
@@ -140,6 +162,30 @@ pub struct MarsOptions {
     /// Size of the event log's map, in bytes
     #[arg(long)]
     pub lmdb_map_size: usize,
+}
+
+/// What the king passes to a serf (vere 3.5 `lord.c:1250-1276`).
+#[derive(Debug, Clone, Parser)]
+#[command(name = "serf")]
+pub struct SerfOptions {
+    /// The pier
+    pub pier: PathBuf,
+    /// A key that nothing is encrypted with
+    pub key: String,
+    /// vere's flag word
+    pub flags: u32,
+    /// Entries of the transient memo cache
+    pub temporary_cache_size: u32,
+    /// Size of the loom, as a power of two in bytes
+    pub loom: u32,
+    /// Event to load a portable state at; 0 is none
+    pub roc: u64,
+    /// File for pages that have no room in memory; 0 is none
+    pub ephemeral: String,
+    /// Loom pages to drop from memory after an event
+    pub toss: u32,
+    /// Entries of the persistent memo cache
+    pub persistent_cache_size: u32,
 }
 
 /// Sends valid Ames and Mesa packets from several ships to a port of this machine, and prints how many, as JSON.

@@ -11,16 +11,17 @@ use rustix::mm::{MapFlags, ProtFlags, mmap};
 use crate::loom::PAGE_BYTES;
 
 /// The label that is always there.
-const ROOT: &[u8] = b"root";
+const ROOT: &str = "root";
+/// Offset of the top, and how many labels found no room.
+const HEAD_BYTES: usize = 8;
 
 /// The page's file, which is named with the king's process id in its own namespace since vere 4.5.
 pub fn path(ship: Ship, king: u32) -> PathBuf {
     format!("/dev/shm/spin_stack_page_{ship}_{king}").into()
 }
 
-/// Maps the page, which stays mapped to the end of the process. Mars makes it, with only the root label: a kernel
-/// without `%spin` hints adds no other.
-pub fn map(ship: Ship, king: u32, create: bool) -> io::Result<()> {
+/// Maps the page, which stays mapped to the end of the process. Mars makes it, with only the root label.
+pub fn map(ship: Ship, king: u32, create: bool) -> io::Result<Page> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -42,15 +43,48 @@ pub fn map(ship: Ship, king: u32, create: bool) -> io::Result<()> {
             0,
         )?
     };
+    let mut page = Page(page.cast());
     if create {
-        let length = (ROOT.len() as u32).to_le_bytes();
-        let used = (ROOT.len() + length.len()) as u32;
-        // Offset of the top, overflow count, then labels, each followed by its length.
-        let content = [&used.to_le_bytes(), &[0; 4], ROOT, &length].concat();
-        // SAFETY: the page was just mapped, is longer than this, and nobody reads it yet.
-        unsafe {
-            std::ptr::copy_nonoverlapping(content.as_ptr(), page.cast::<u8>(), content.len())
-        };
+        page.write(0, &[0; HEAD_BYTES]);
+        page.push(ROOT);
     }
-    Ok(())
+    Ok(page)
+}
+
+/// The page as mars writes to it.
+pub struct Page(*mut u8);
+
+impl Page {
+    /// Pushes a label: its letters, then its length (vere `trace.c`, `u3t_sstack_push`).
+    pub fn push(&mut self, label: &str) {
+        let length = label.len() as u32;
+        let entry = [label.as_bytes(), &length.to_le_bytes()].concat();
+        let used = self.used();
+        if HEAD_BYTES + used + entry.len() <= PAGE_BYTES {
+            self.write(HEAD_BYTES + used, &entry);
+            self.set_used(used + entry.len());
+        }
+    }
+
+    /// Pops all labels but the root's.
+    pub fn clear(&mut self) {
+        self.set_used(ROOT.len() + size_of::<u32>());
+    }
+
+    fn used(&self) -> usize {
+        // SAFETY: the page is mapped to the end of the process, and aligned.
+        unsafe { self.0.cast::<u32>().read_volatile() as usize }
+    }
+
+    fn set_used(&mut self, used: usize) {
+        // SAFETY: as above; nobody else writes.
+        unsafe { self.0.cast::<u32>().write_volatile(used as u32) };
+    }
+
+    fn write(&mut self, at: usize, bytes: &[u8]) {
+        for (offset, byte) in (at..PAGE_BYTES).zip(bytes) {
+            // SAFETY: inside of the page, by the range.
+            unsafe { self.0.add(offset).write_volatile(*byte) };
+        }
+    }
 }

@@ -1,143 +1,29 @@
-//! What king and mars say to each other: tasks one way, gifts the other (vere `mars.c`), and the ova within.
-//!
-//! The amount of work that an event shall be rides in its ovum, so that it is also in the event log for a replay.
+//! What king and mars say to each other: tasks one way, gifts the other (vere `mars.c`); up to 3.5 these were writs
+//! and pleas (vere `lord.c`, `serf.c`).
 
 use noun::{Noun, Ship};
 
-/// The work that one event is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Workload {
-    /// CPU time of the computation, in microseconds.
-    pub compute_us: u64,
-    /// Clean loom pages to write to.
-    pub dirty_pages: u64,
-    /// Whether the computation fails at its end.
-    pub bails: bool,
-}
-
-impl Workload {
-    /// `[%work compute-us dirty-pages bails]`, the tail of a card.
-    pub fn to_noun(self) -> Noun {
-        Noun::tuple([
-            Noun::cord("work"),
-            Noun::from(self.compute_us),
-            Noun::from(self.dirty_pages),
-            Noun::loobean(self.bails),
-        ])
-    }
-
-    /// Finds the work at the end of a card, whatever stands before it. A card of anyone else is no work.
-    pub fn of_card(card: &Noun) -> Self {
-        let mut rest = card;
-        while let Some((head, tail)) = rest.as_cell() {
-            if head.is_cord("work")
-                && let Some(numbers) = tail.as_tuple::<3>()
-                && let [Some(compute_us), Some(dirty_pages), Some(bails)] =
-                    numbers.map(Noun::as_u64)
-            {
-                return Self {
-                    compute_us,
-                    dirty_pages,
-                    bails: bails == 0,
-                };
-            }
-            rest = tail;
-        }
-        Self::default()
-    }
-
-    /// The work of noting that this event failed: a tenth of it, and it does not fail.
-    pub fn of_crud(self) -> Self {
-        Self {
-            compute_us: self.compute_us / 10,
-            dirty_pages: self.dirty_pages.min(1),
-            bails: false,
-        }
-    }
-}
-
-/// Where a datagram came from, as vere writes it: the IPv4 address, and the port above it.
-pub fn lane(address: std::net::SocketAddrV4) -> Noun {
-    Noun::from(u64::from(address.port()) << 32 | u64::from(u32::from(*address.ip())))
-}
-
-/// The reverse of [`lane`].
-pub fn lane_address(lane: &Noun) -> Option<std::net::SocketAddrV4> {
-    let lane = lane.as_u64()?;
-    Some(std::net::SocketAddrV4::new(
-        (lane as u32).into(),
-        (lane >> 32) as u16,
-    ))
-}
-
-/// An event to come: where its effects go, and what it says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ovum {
-    /// Path of the driver.
-    pub wire: Noun,
-    /// `[tag data]`.
-    pub card: Noun,
-}
-
-impl Ovum {
-    /// A timer went off.
-    pub fn wake(work: Workload) -> Self {
-        Self {
-            wire: Noun::path(["", "behn"]),
-            card: Noun::tuple([Noun::cord("wake"), Noun::null(), work.to_noun()]),
-        }
-    }
-
-    /// A packet came.
-    pub fn hear(lane: Noun, packet: &[u8], work: Workload) -> Self {
-        let blob = Noun::Atom(noun::Atom::from_bytes(packet));
-        Self {
-            wire: Noun::path(["", "ames"]),
-            card: Noun::tuple([Noun::cord("hear"), lane, blob, work.to_noun()]),
-        }
-    }
-
-    /// An event failed.
-    pub fn crud(failed: &Ovum) -> Self {
-        let goof = Noun::cell(Noun::cord("exit"), Noun::null());
-        let original = Noun::cell(failed.wire.clone(), failed.card.clone());
-        Self {
-            wire: Noun::path(["", "arvo"]),
-            card: Noun::tuple([
-                Noun::cord("crud"),
-                goof,
-                original,
-                Workload::of_card(&failed.card).of_crud().to_noun(),
-            ]),
-        }
-    }
-
-    /// `[wire card]`.
-    pub fn to_noun(&self) -> Noun {
-        Noun::cell(self.wire.clone(), self.card.clone())
-    }
-
-    /// The reverse of [`Ovum::to_noun`].
-    pub fn from_noun(noun: &Noun) -> Option<Self> {
-        let (wire, card) = noun.as_cell()?;
-        Some(Self {
-            wire: wire.clone(),
-            card: card.clone(),
-        })
-    }
-}
+use crate::ovum::Ovum;
 
 /// From king to mars.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
     /// Compute an event.
     Poke(Ovum),
+    /// The same up to 3.5, where the king says when it happens.
+    Work(u128, Ovum),
+    /// Compute events of the log again, from one on; up to 3.5.
+    Play(u64, Vec<Noun>),
     /// Read from the namespace.
     Peek(Noun),
     /// Write a snapshot.
     Save,
+    /// The same up to 3.5, at an event.
+    OldSave(u64),
     /// Write a snapshot and end.
     Exit,
+    /// The same up to 3.5.
+    OldExit,
     /// Pack the loom.
     Pack,
     /// Count what lies in the loom, for `|mass`.
@@ -149,7 +35,24 @@ impl Task {
     pub fn to_noun(&self) -> Noun {
         match self {
             Self::Poke(ovum) => Noun::tuple([Noun::cord("poke"), Noun::null(), ovum.to_noun()]),
+            Self::Work(now, ovum) => Noun::tuple([
+                Noun::cord("work"),
+                Noun::null(),
+                Noun::from(*now),
+                ovum.to_noun(),
+            ]),
+            Self::Play(first, jobs) => Noun::tuple([
+                Noun::cord("play"),
+                Noun::from(*first),
+                Noun::list(jobs.iter().cloned()),
+            ]),
             Self::Peek(sample) => Noun::tuple([Noun::cord("peek"), Noun::null(), sample.clone()]),
+            Self::OldSave(event) => {
+                Noun::tuple([Noun::cord("live"), Noun::cord("save"), Noun::from(*event)])
+            }
+            Self::OldExit => {
+                Noun::tuple([Noun::cord("live"), Noun::cord("exit"), Noun::from(0_u64)])
+            }
             Self::Save => Noun::tuple([Noun::cord("sync"), Noun::cord("save"), Noun::null()]),
             Self::Exit => Noun::cell(Noun::cord("exit"), Noun::null()),
             Self::Pack => Noun::tuple([Noun::cord("live"), Noun::cord("pack"), Noun::null()]),
@@ -168,8 +71,24 @@ impl Task {
             data.as_cell()
                 .filter(|(what, _)| what.is_cord("save"))
                 .map(|_| Self::Save)
+        } else if tag.is_cord("work") {
+            let (now, ovum) = data.as_cell()?.1.as_cell()?;
+            Some(Self::Work(
+                now.as_atom()?.as_u128()?,
+                Ovum::from_noun(ovum)?,
+            ))
+        } else if tag.is_cord("play") {
+            let (first, jobs) = data.as_cell()?;
+            let jobs = jobs.as_list()?.into_iter().cloned();
+            Some(Self::Play(first.as_u64()?, jobs.collect()))
         } else if tag.is_cord("live") {
-            let (what, _) = data.as_cell()?;
+            let (what, data) = data.as_cell()?;
+            if what.is_cord("save") {
+                return Some(Self::OldSave(data.as_u64()?));
+            }
+            if what.is_cord("exit") {
+                return Some(Self::OldExit);
+            }
             what.is_cord("pack").then_some(Self::Pack)
         } else if tag.is_cord("quiz") {
             let (what, _) = data.as_cell()?;
@@ -185,8 +104,8 @@ impl Task {
 pub enum Gift {
     /// Mars is ready.
     Ripe {
-        /// Whose ship this is.
-        who: Ship,
+        /// Whose ship this is; up to 3.5 the king knows that itself.
+        who: Option<Ship>,
         /// The last event computed.
         event_number: u64,
     },
@@ -194,8 +113,14 @@ pub enum Gift {
     Slog(String),
     /// Effects of an event, as `[wire card]`s; `None` if the event was refused.
     Poke(Option<Vec<Noun>>),
+    /// An event was computed; up to 3.5, where the king commits it.
+    Work(Worked),
+    /// Events of the log were computed again; up to 3.5.
+    Play,
     /// What was read.
     Peek(Noun),
+    /// The same up to 3.5.
+    OldPeek(Noun),
     /// A snapshot was written.
     Sync {
         /// The last event in it.
@@ -207,21 +132,77 @@ pub enum Gift {
     Quac(Noun),
 }
 
+/// An event as a serf gives it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worked {
+    /// Its number.
+    pub number: u64,
+    /// Checksum of the state after it.
+    pub mug: u32,
+    /// When it happened, and what it became, if the one asked for failed.
+    pub swapped: Option<(u128, Ovum)>,
+    /// Effects of the event, as `[wire card]`s.
+    pub effects: Vec<Noun>,
+}
+
+impl Worked {
+    /// `[%done eve mug fec]` or `[%swap eve mug job fec]`.
+    fn to_noun(&self) -> Noun {
+        let (number, mug) = (Noun::from(self.number), Noun::from(u64::from(self.mug)));
+        let effects = Noun::list(self.effects.iter().cloned());
+        match &self.swapped {
+            None => Noun::tuple([Noun::cord("done"), number, mug, effects]),
+            Some((now, ovum)) => {
+                let job = Noun::cell(Noun::from(*now), ovum.to_noun());
+                Noun::tuple([Noun::cord("swap"), number, mug, job, effects])
+            }
+        }
+    }
+
+    /// The reverse of [`Worked::to_noun`].
+    fn from_noun(noun: &Noun) -> Option<Self> {
+        let (how, data) = noun.as_cell()?;
+        let [number, mug, rest] = data.as_tuple()?;
+        let (swapped, effects) = if how.is_cord("swap") {
+            let (job, effects) = rest.as_cell()?;
+            let (now, ovum) = job.as_cell()?;
+            let job = (now.as_atom()?.as_u128()?, Ovum::from_noun(ovum)?);
+            (Some(job), effects)
+        } else {
+            (None, rest)
+        };
+        Some(Self {
+            number: number.as_u64()?,
+            mug: u32::try_from(mug.as_u64()?).ok()?,
+            swapped,
+            effects: effects.as_list()?.into_iter().cloned().collect(),
+        })
+    }
+}
+
 /// Kernel version that a ship of mid-2026 runs.
 const ZUSE: u64 = 409;
+/// Version of Hoon that a serf names.
+const OLD_HOON: u64 = 137;
 
 impl Gift {
     /// The noun that goes over the socket.
     pub fn to_noun(&self) -> Noun {
         let n = |number: u64| Noun::from(number);
         match self {
-            Self::Ripe { who, event_number } => Noun::tuple([
-                Noun::cord("ripe"),
-                Noun::cell(n(2), Noun::cell(Noun::cord("zuse"), n(ZUSE))),
-                Noun::cell(Noun::from(who.0), Noun::loobean(true)),
-                n(*event_number),
-                n(0),
-            ]),
+            Self::Ripe { who, event_number } => {
+                let tail = Noun::cell(n(*event_number), n(0));
+                let tail = match who {
+                    Some(who) => Noun::tuple([
+                        Noun::cell(n(2), Noun::cell(Noun::cord("zuse"), n(ZUSE))),
+                        Noun::cell(Noun::from(who.0), Noun::loobean(true)),
+                        tail,
+                    ]),
+                    // Versions of the protocol, of Hoon and of Nock.
+                    None => Noun::cell(Noun::tuple([n(1), n(OLD_HOON), n(4)]), tail),
+                };
+                Noun::cell(Noun::cord("ripe"), tail)
+            }
             Self::Slog(text) => {
                 let tank = Noun::cell(
                     Noun::cord("leaf"),
@@ -235,7 +216,12 @@ impl Gift {
                 Noun::list(effects.iter().cloned()),
             ]),
             Self::Poke(None) => Noun::tuple([Noun::cord("poke"), n(1), Noun::null()]),
+            Self::Work(worked) => Noun::cell(Noun::cord("work"), worked.to_noun()),
+            Self::Play => Noun::tuple([Noun::cord("play"), Noun::cord("done"), n(0)]),
             Self::Peek(result) => Noun::tuple([Noun::cord("peek"), n(0), result.clone()]),
+            Self::OldPeek(result) => {
+                Noun::tuple([Noun::cord("peek"), Noun::cord("done"), result.clone()])
+            }
             Self::Sync { event_number } => {
                 Noun::tuple([Noun::cord("sync"), n(*event_number), n(0)])
             }
@@ -248,10 +234,16 @@ impl Gift {
     pub fn from_noun(noun: &Noun) -> Option<Self> {
         let (tag, data) = noun.as_cell()?;
         if tag.is_cord("ripe") {
-            let [_versions, identity, event_number, _mug] = data.as_tuple()?;
-            let who = Ship(identity.as_cell()?.0.as_atom()?.as_u128()?);
+            if let Some([_versions, identity, event_number, _mug]) = data.as_tuple() {
+                let who = Ship(identity.as_cell()?.0.as_atom()?.as_u128()?);
+                return Some(Self::Ripe {
+                    who: Some(who),
+                    event_number: event_number.as_u64()?,
+                });
+            }
+            let [_versions, event_number, _mug] = data.as_tuple()?;
             Some(Self::Ripe {
-                who,
+                who: None,
                 event_number: event_number.as_u64()?,
             })
         } else if tag.is_cord("slog") {
@@ -267,8 +259,18 @@ impl Gift {
             let (is_done, result) = data.as_cell()?;
             let effects = result.as_list()?.into_iter().cloned().collect();
             Some(Self::Poke(is_done.is_null().then_some(effects)))
+        } else if tag.is_cord("work") {
+            Worked::from_noun(data).map(Self::Work)
+        } else if tag.is_cord("play") {
+            Some(Self::Play)
         } else if tag.is_cord("peek") {
-            Some(Self::Peek(data.as_cell()?.1.clone()))
+            let (how, result) = data.as_cell()?;
+            let gift = if how.is_cord("done") {
+                Self::OldPeek
+            } else {
+                Self::Peek
+            };
+            Some(gift(result.clone()))
         } else if tag.is_cord("sync") {
             Some(Self::Sync {
                 event_number: data.as_cell()?.0.as_u64()?,
@@ -286,6 +288,16 @@ impl Gift {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ovum::{Workload, lane};
+
+    fn worked(swapped: Option<(u128, Ovum)>) -> Worked {
+        Worked {
+            number: 7,
+            mug: 8,
+            swapped,
+            effects: vec![Noun::cord("effect")],
+        }
+    }
 
     #[test]
     fn messages_survive_the_wire() {
@@ -301,6 +313,10 @@ mod tests {
         );
         for task in [
             Task::Poke(hear.clone()),
+            Task::Work(7, hear.clone()),
+            Task::Play(8, vec![hear.to_noun()]),
+            Task::OldSave(9),
+            Task::OldExit,
             Task::Peek(Noun::path(["zen", "lag"])),
             Task::Save,
             Task::Exit,
@@ -311,9 +327,17 @@ mod tests {
         }
         let gifts = [
             Gift::Ripe {
-                who: Ship(1_624_961_343),
+                who: Some(Ship(1_624_961_343)),
                 event_number: 7,
             },
+            Gift::Ripe {
+                who: None,
+                event_number: 7,
+            },
+            Gift::Work(worked(None)),
+            Gift::Work(worked(Some((9, hear.clone())))),
+            Gift::Play,
+            Gift::OldPeek(Noun::null()),
             Gift::Slog("bail: exit".to_owned()),
             Gift::Poke(Some(vec![Noun::cord("effect")])),
             Gift::Poke(None),
@@ -325,28 +349,5 @@ mod tests {
         for gift in gifts {
             assert_eq!(Gift::from_noun(&gift.to_noun()), Some(gift));
         }
-    }
-
-    #[test]
-    fn the_work_is_found_in_any_card() {
-        let work = Workload {
-            compute_us: 2000,
-            dirty_pages: 4,
-            bails: true,
-        };
-        assert_eq!(Workload::of_card(&Ovum::wake(work).card), work);
-        let hear = Ovum::hear(Noun::null(), b"work", work);
-        assert_eq!(Workload::of_card(&hear.card), work);
-        assert_eq!(Workload::of_card(&Ovum::crud(&hear).card), work.of_crud());
-        assert_eq!(
-            Workload::of_card(&Noun::path(["belt", "txt"])),
-            Workload::default()
-        );
-    }
-
-    #[test]
-    fn lanes_survive() {
-        let address = std::net::SocketAddrV4::new([127, 0, 0, 1].into(), 34543);
-        assert_eq!(lane_address(&lane(address)), Some(address));
     }
 }

@@ -21,7 +21,7 @@ use crate::{Error, Result};
 pub use scenarios::{Scenario, scenarios};
 use stage::Measured;
 
-/// Length of a capture, s.
+/// Length of most captures, s.
 pub const SECONDS: u64 = 4;
 /// The same of a ship that nothing is done to.
 const QUIET_SECONDS: u64 = 3;
@@ -104,7 +104,7 @@ impl Accuracy {
         if let Some(keep) = &self.keep {
             std::fs::create_dir_all(keep).map_err(Error::path("create", keep))?;
         }
-        stage::measure(scenario, SECONDS, page_ns, keep.as_deref())
+        stage::measure(scenario, scenario.seconds, page_ns, keep.as_deref())
     }
 
     /// What writing to a clean page takes: of a ship that does nothing else.

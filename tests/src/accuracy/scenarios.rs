@@ -1,5 +1,6 @@
 //! What is done to which ship, and whose fault that is.
 
+use super::SECONDS;
 use crate::faults::IopsLimits;
 use crate::peer::PeerOptions;
 use crate::ship::ShipOptions;
@@ -47,6 +48,8 @@ pub struct Scenario {
     pub cause: Option<&'static str>,
     /// The leaf that pages are read for, where they are.
     pub page_in: &'static str,
+    /// Length of the capture, s.
+    pub seconds: u64,
 }
 
 impl Scenario {
@@ -58,6 +61,7 @@ impl Scenario {
             faults: faults.to_vec(),
             cause: Some(cause),
             page_in: "page_in",
+            seconds: SECONDS,
         }
     }
 
@@ -66,6 +70,11 @@ impl Scenario {
             cause: None,
             ..Self::new(name, ship, "", &[])
         }
+    }
+
+    /// For a ship with so few events a second that a longer capture has enough of them.
+    fn longer(self) -> Self {
+        Self { seconds: 6, ..self }
     }
 
     fn on_disk(self) -> Self {
@@ -157,9 +166,10 @@ fn pages(ship: ShipOptions, heap: u64, dirty: u64) -> ShipOptions {
     }
 }
 
-/// Reads its heap again and again.
+/// Reads its heap again and again. So few events that no more than ten are under way while one of them
+/// waits for the disk: when the others came to the king, the kernel would not show.
 fn reading(heap: u64) -> ShipOptions {
-    pages(ship(20.0, 10_000), heap, 0)
+    pages(ship(5.0, 10_000), heap, 0)
 }
 
 fn snapping(dirty: u64) -> ShipOptions {
@@ -192,35 +202,40 @@ fn single() -> Vec<Scenario> {
             "disk",
             &[Fault::ColdImage, reads(150)],
         )
-        .on_disk(),
+        .on_disk()
+        .longer(),
         new(
             "first-touch-300",
             reading(16_384),
             "disk",
             &[Fault::ColdImage, reads(300)],
         )
-        .on_disk(),
+        .on_disk()
+        .longer(),
         new(
             "evicted-40",
             reading(4096),
             "memory",
-            &[Fault::Memory(40 * MIB)],
+            &[Fault::Memory(40 * MIB), reads(150)],
         )
-        .evicting(),
+        .evicting()
+        .longer(),
         new(
             "evicted-24",
             reading(4096),
             "memory",
-            &[Fault::Memory(24 * MIB)],
+            &[Fault::Memory(24 * MIB), reads(200)],
         )
-        .evicting(),
+        .evicting()
+        .longer(),
         new(
             "swapped-12",
-            pages(ship(20.0, 10_000), 4096, 64),
+            pages(ship(5.0, 60_000), 4096, 160),
             "memory",
             &[Fault::Swap(512 * MIB), Fault::Memory(12 * MIB)],
         )
-        .evicting(),
+        .evicting()
+        .longer(),
         new("hogs-2", busy(), "cpu", &[Fault::Hogs(2)]),
         new("hogs-3", busy(), "cpu", &[Fault::Hogs(3)]),
         new("quota-20", busy(), "cpu", &[Fault::Quota(20)]),
@@ -296,14 +311,22 @@ fn mixtures() -> Vec<Scenario> {
             "disk",
             &[Fault::ColdImage, reads(200), Fault::Hogs(1)],
         )
-        .on_disk(),
+        .on_disk()
+        .longer(),
         new(
-            "evicted-24+commit-120",
+            "evicted-24+commit-40",
             reading(4096),
             "memory",
-            &[Fault::Memory(24 * MIB), writes(120)],
+            &[
+                Fault::Memory(24 * MIB),
+                Fault::Iops(IopsLimits {
+                    read: Some(200),
+                    write: Some(40),
+                }),
+            ],
         )
-        .evicting(),
+        .evicting()
+        .longer(),
         new(
             "behind+hogs-1+quota-50",
             ship(40.0, 15_000),

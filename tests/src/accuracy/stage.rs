@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::scenarios::{Fault, Place, Scenario};
 use super::taskstats;
 use super::truth::{Known, Leaves, Truth};
-use super::witness::Witness;
+use super::witness::{Witness, now_ns};
 use crate::faults::cpu::Pinned;
 use crate::faults::memory::evict_image;
 use crate::faults::{CpuHogs, CpuQuota, LoopDisk, MemoryLimit, SlowDisk, ZramSwap};
@@ -28,6 +28,8 @@ const ATTACH_LIMIT: Duration = Duration::from_secs(60);
 const ATTACHED: Duration = Duration::from_millis(500);
 /// How long a ship that was given less memory goes on until its memory is as full as it will be.
 const SETTLE: Duration = Duration::from_secs(5);
+/// Memory that no ship here needs.
+const PLENTY_BYTES: u64 = 1 << 30;
 /// The CPU that a ship with a quota is pinned to: the kernel counts the time of each CPU.
 const QUOTA_CPU: usize = 0;
 
@@ -101,7 +103,25 @@ pub fn measure(
     let mut injected = Injected::default();
     let is_cold = scenario.faults.contains(&Fault::ColdImage);
     for fault in &scenario.faults {
-        inject(*fault, &ship, disk.as_ref(), &mut injected)?;
+        let fault = match (fault, &swap) {
+            // All that it gets from now on counts, but only later there is too much of it.
+            (Fault::Memory(_), Some(_)) => Fault::Memory(PLENTY_BYTES),
+            (fault, _) => *fault,
+        };
+        inject(fault, &ship, disk.as_ref(), &mut injected)?;
+    }
+    let swaps_from_ktime_ns = swap.as_ref().map(|_| {
+        // What it computes without.
+        std::thread::sleep(SETTLE);
+        now_ns()
+    });
+    for fault in &scenario.faults {
+        if let (Fault::Memory(bytes), true) = (fault, swap.is_some()) {
+            injected
+                .memory
+                .iter()
+                .try_for_each(|limit| limit.set(*bytes))?;
+        }
     }
     if !injected.memory.is_empty() {
         if swap.is_none() {
@@ -144,8 +164,14 @@ pub fn measure(
         testimony: &testimony,
         page_ns,
         page_in: scenario.page_in,
+        swaps_from_ktime_ns,
     };
     let truth = Truth::of(&ship, known)?;
+    if let Some(directory) = keep {
+        let path = directory.join("truth.json");
+        let text = serde_json::to_string_pretty(&truth).unwrap_or_default();
+        fs::write(&path, text).map_err(Error::path("write", &path))?;
+    }
     Ok(Measured { truth, report })
 }
 

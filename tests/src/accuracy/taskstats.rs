@@ -27,7 +27,6 @@ const NLM_F_REQUEST: u16 = 1;
 const HEADER_BYTES: usize = 20;
 /// Offsets in `struct taskstats`, which only grows at its end.
 const CPU_DELAY_AT: usize = 24;
-const BLKIO_DELAY_AT: usize = 40;
 const SWAPIN_DELAY_AT: usize = 56;
 const FREEPAGES_DELAY_AT: usize = 320;
 
@@ -36,8 +35,6 @@ const FREEPAGES_DELAY_AT: usize = 320;
 pub struct Delays {
     /// In the run queue, for a quota too.
     pub run_queue_ns: u64,
-    /// Waiting for storage.
-    pub storage_ns: u64,
     /// Reading from swap, on CPU too.
     pub swap_in_ns: u64,
     /// Freeing memory, on CPU too.
@@ -99,7 +96,6 @@ impl Taskstats {
         };
         Some(Delays {
             run_queue_ns: at(CPU_DELAY_AT)?,
-            storage_ns: at(BLKIO_DELAY_AT)?,
             swap_in_ns: at(SWAPIN_DELAY_AT)?,
             reclaim_ns: at(FREEPAGES_DELAY_AT)?,
         })

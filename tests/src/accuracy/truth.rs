@@ -16,6 +16,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::spans::{Span, join, length_ns, take};
@@ -27,7 +28,7 @@ use crate::ship::RunningShip;
 pub type Leaves = BTreeMap<String, u64>;
 
 /// The events inside of a window.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Truth {
     /// How many.
     pub events: u64,
@@ -50,6 +51,8 @@ pub struct Known<'a> {
     pub page_ns: u64,
     /// The leaf that waits for storage outside of snapshots and commits were injected as.
     pub page_in: &'a str,
+    /// If its pages go to swap, the moment up to which they did not.
+    pub swaps_from_ktime_ns: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,13 +71,32 @@ impl Truth {
         let (king, mars) = (ship.king_truth()?, ship.mars_truth()?);
         let account = Account::new(ship, &king, &mars, known);
         let mut truth = Self::default();
-        for event in events(&king, &mars).values() {
+        let events = events(&king, &mars);
+        for event in events.values() {
             let inside = event.arrived >= known.window.0 && event.released < known.window.1;
             if inside && event.computing.0 > 0 && event.commit.0 > 0 {
                 account.charge(event, &mut truth);
             }
         }
+        if let Some(from) = known.swaps_from_ktime_ns {
+            let before = events.values().filter(|event| event.computing.1 < from);
+            truth.charge_swapping(before.map(|event| length_ns(&[event.computing])).collect());
+        }
         Ok(truth)
+    }
+
+    /// Charges what an event computes more than the same ship's did `before` it had to swap to swapping: the
+    /// kernel's delay of reading from swap is of the device alone, and most of the work with compressed
+    /// memory is finding room for a page and mapping it.
+    fn charge_swapping(&mut self, mut before: Vec<u64>) {
+        before.sort_unstable();
+        let usual_ns = before.get(before.len() / 4).copied().unwrap_or(0);
+        let expected_ns = usual_ns * self.events;
+        let more = self.computing_ns.saturating_sub(expected_ns) as f64;
+        let computing = self.leaves.entry("computing".to_owned()).or_default();
+        let moved = (*computing as f64 * more / self.computing_ns.max(1) as f64) as u64;
+        *computing -= moved;
+        *self.leaves.entry("swap_in".to_owned()).or_default() += moved;
     }
 }
 

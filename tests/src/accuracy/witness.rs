@@ -3,6 +3,10 @@
 //! Every [`INTERVAL`] the counters of each thread are read. A counter grows by a wait when the wait
 //! ends, so a growth of D at T is taken for a wait from T - D to T; where many short ones lie between
 //! two readings, their sum is right, and their places are by no more than the interval wrong.
+//!
+//! Waits for storage are told by the thread's state when it is read: the kernel's own delay of block I/O
+//! is wrong since 6.12, where a thread may be taken from the run queue long after it went to sleep and
+//! another one is noted to have begun to wait then (`delayacct_blkio_start` in `__block_task`).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,7 +31,7 @@ const INTERVAL: Duration = Duration::from_micros(500);
 pub struct Waits {
     /// For a CPU.
     pub run_queue: Vec<Span>,
-    /// For storage.
+    /// For storage; of main threads only.
     pub storage: Vec<Span>,
     /// For pages from swap.
     pub swap_in: Vec<Span>,
@@ -55,6 +59,7 @@ impl Witness {
     /// Watches all threads of some processes, and the `cpu.stat` of a group with a quota.
     pub fn start(pids: &[u32], cpu_stat: Option<PathBuf>) -> Result<Self> {
         let stats = Taskstats::open()?;
+        let mains = pids.to_vec();
         let mut tids = Vec::new();
         for pid in pids {
             tids.extend(threads(*pid)?);
@@ -62,7 +67,7 @@ impl Witness {
         let is_over = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&is_over);
         let reader = std::thread::spawn(move || {
-            let mut reader = Reader::new(stats, &tids, cpu_stat);
+            let mut reader = Reader::new(stats, mains, &tids, cpu_stat);
             while !asked.load(Ordering::Relaxed) {
                 reader.read();
                 std::thread::sleep(INTERVAL);
@@ -96,18 +101,23 @@ impl Drop for Witness {
 
 struct Reader {
     stats: Taskstats,
+    /// Threads whose states are read.
+    mains: Vec<u32>,
     cpu_stat: Option<PathBuf>,
+    read_ktime_ns: u64,
     last: BTreeMap<u32, Delays>,
     throttled_ns: Option<u64>,
     testimony: Testimony,
 }
 
 impl Reader {
-    fn new(stats: Taskstats, tids: &[u32], cpu_stat: Option<PathBuf>) -> Self {
+    fn new(stats: Taskstats, mains: Vec<u32>, tids: &[u32], cpu_stat: Option<PathBuf>) -> Self {
         let delays = |tid: &u32| Some((*tid, stats.of(*tid)?));
         let last = tids.iter().filter_map(delays).collect();
         Self {
             stats,
+            mains,
+            read_ktime_ns: now_ns(),
             throttled_ns: throttled_ns(cpu_stat.as_ref()),
             cpu_stat,
             last,
@@ -116,6 +126,14 @@ impl Reader {
     }
 
     fn read(&mut self) {
+        let (before, now) = (self.read_ktime_ns, now_ns());
+        for tid in &self.mains {
+            if waits_for_storage(*tid) {
+                let waits = self.testimony.waits.entry(*tid).or_default();
+                waits.storage.push((before, now));
+            }
+        }
+        self.read_ktime_ns = now;
         for (tid, last) in &mut self.last {
             let Some(delays) = self.stats.of(*tid) else {
                 continue;
@@ -124,7 +142,6 @@ impl Reader {
             let waits = self.testimony.waits.entry(*tid).or_default();
             for (spans, before, after) in [
                 (&mut waits.run_queue, last.run_queue_ns, delays.run_queue_ns),
-                (&mut waits.storage, last.storage_ns, delays.storage_ns),
                 (&mut waits.swap_in, last.swap_in_ns, delays.swap_in_ns),
                 (&mut waits.reclaim, last.reclaim_ns, delays.reclaim_ns),
             ] {
@@ -153,6 +170,15 @@ impl Reader {
         self.testimony.throttled = join(self.testimony.throttled);
         self.testimony
     }
+}
+
+/// Whether a thread is in an uninterruptible sleep (`D`, proc_pid_stat(5)), which is for storage where it
+/// is for nothing that the kernel counts apart.
+fn waits_for_storage(tid: u32) -> bool {
+    let stat = std::fs::read(format!("/proc/{tid}/stat")).unwrap_or_default();
+    // The name in parentheses may hold anything.
+    let end = stat.iter().rposition(|byte| *byte == b')');
+    end.is_some_and(|end| stat.get(end + 2) == Some(&b'D'))
 }
 
 fn note(spans: &mut Vec<Span>, before: u64, after: u64, now: u64) {

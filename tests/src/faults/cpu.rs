@@ -29,6 +29,11 @@ pub struct CpuHogs {
 impl CpuHogs {
     /// Starts `count` of them on one CPU and pins `pids`, with all their threads, to it.
     pub fn start(count: usize, pids: &[u32]) -> Result<Self> {
+        Self::start_as(&vec![PathBuf::from("sh"); count], pids)
+    }
+
+    /// The same, one by each of these shells: a process is called as its program's file is.
+    pub fn start_as(shells: &[PathBuf], pids: &[u32]) -> Result<Self> {
         let allowed = sched_getaffinity(None)
             .map_err(Error::process("read the CPUs of", std::process::id()))?;
         // The last one: the first takes most interrupts on most machines.
@@ -39,9 +44,10 @@ impl CpuHogs {
         let pinned = Pinned::new(cpu, pids)?;
         let mut own = CpuSet::new();
         own.set(cpu);
-        let hogs = (0..count)
-            .map(|_| {
-                let mut command = Command::new("sh");
+        let hogs = shells
+            .iter()
+            .map(|shell| {
+                let mut command = Command::new(shell);
                 command.args(["-c", HOG_SCRIPT, &std::process::id().to_string()]);
                 command.stdin(Stdio::null());
                 let hog = Process::spawn(&mut command, Terminal::Own)?;

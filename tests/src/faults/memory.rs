@@ -24,14 +24,19 @@ impl MemoryLimit {
     /// Lets `pids` together have `bytes`. What they have already stays charged to where they were.
     pub fn start(bytes: u64, pids: &[u32]) -> Result<Self> {
         let group = Cgroup::create(Controller::Memory, "memory")?;
-        let file = match group.version() {
+        let limit = Self { group };
+        limit.set(bytes)?;
+        pids.iter().try_for_each(|pid| limit.group.add(*pid))?;
+        Ok(limit)
+    }
+
+    /// Another limit; what is above it is taken from memory.
+    pub fn set(&self, bytes: u64) -> Result<()> {
+        let file = match self.group.version() {
             Version::V1 => "memory.limit_in_bytes",
             Version::V2 => "memory.max",
         };
-        group.write(file, &bytes.to_string())?;
-        let limit = Self { group };
-        pids.iter().try_for_each(|pid| limit.group.add(*pid))?;
-        Ok(limit)
+        self.group.write(file, &bytes.to_string())
     }
 
     /// Takes from memory what of the group's can be had, as if it were short of it.

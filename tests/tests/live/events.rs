@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use harness::gate;
+use harness::ground_truth::{Outcome, measure};
 use harness::profile::Profile;
+use harness::scratch::Scratch;
 use harness::ship::{RunningShip, ShipOptions};
 use serde_json::Value;
 
@@ -37,6 +39,8 @@ fn truths(ship: &RunningShip) -> BTreeMap<u64, Truth> {
             let truth = truths.entry(number(&line, "number")).or_default();
             truth.arrived = number(&line, "arrival_ktime_ns");
             truth.sent = number(&line, "sent_ktime_ns");
+            // A king that commits also releases.
+            truth.released = line["released_ktime_ns"].as_u64().unwrap_or(truth.released);
         }
     }
     for line in ship.mars_truth().unwrap() {
@@ -187,4 +191,75 @@ fn events_of_a_ship_that_never_rests_are_told_by_the_kings_limit() {
         ours.abs_diff(truth) <= allowance,
         "{ours}, and {truth} by the ship: {report}"
     );
+}
+
+/// Counts only: what times should be is measured by `cargo xtask bench events`.
+fn assert_found(options: &ShipOptions, seconds: u64) -> Outcome {
+    let home = Scratch::in_memory("pier").unwrap();
+    let outcome = measure(options, home.path(), seconds).unwrap();
+    assert_eq!((outcome.lost, outcome.invented), (0, 0), "{outcome:#?}");
+    // One may lie across each end of the window.
+    assert!(
+        outcome.found + 2 + outcome.events / 1000 >= outcome.events,
+        "{outcome:#?}"
+    );
+    outcome
+}
+
+#[test]
+fn every_event_is_found_at_any_rate() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    for generation in ["mars", "serf"] {
+        for rate in [1.0, 100.0, 1000.0] {
+            let outcome = assert_found(
+                &ShipOptions {
+                    generation: Some(generation),
+                    events_per_second: Some(rate),
+                    compute_us: Some(300),
+                    dirty_pages: Some(1),
+                    ..ShipOptions::default()
+                },
+                SECONDS,
+            );
+            assert!(outcome.events > 0, "{outcome:#?}");
+        }
+    }
+}
+
+#[test]
+fn events_of_a_ship_whose_king_commits_are_followed_to_their_release() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let (report, truths) = observe(&ShipOptions {
+        generation: Some("serf"),
+        events_per_second: Some(100.0),
+        snap_seconds: Some(2),
+        bail_share: Some(0.1),
+        ..ShipOptions::default()
+    });
+    let followed = number(&report.0["event_times"]["all"], "count");
+    let (unmatched, seen) = (count(&report, "unmatched"), truths.len() as u64);
+    assert!(
+        unmatched <= seen / 50 + 2,
+        "{unmatched} of {seen}: {report}"
+    );
+    assert!(
+        followed + unmatched + 2 >= seen,
+        "{followed} of {seen}: {report}"
+    );
+    // Numbers are what the serf says, its loom is of no layout that we know.
+    let events = &report.0["events"];
+    let (first, last) = (truths.keys().next(), truths.keys().next_back());
+    assert!(number(events, "before") < *first.unwrap(), "{report}");
+    assert!(number(events, "last") >= *last.unwrap(), "{report}");
+    assert_durations(&report, &truths);
+    assert_worst(&report, &truths);
+    // A snapshot is no packing, although the serf answers both alike.
+    let spans = report.0["mars_spans"]["longest"].as_array().unwrap();
+    let is_upkeep =
+        |span: &&Value| ["pack", "meld", "upkeep"].contains(&span["kind"].as_str().unwrap());
+    assert_eq!(spans.iter().find(is_upkeep), None, "{report}");
 }

@@ -74,8 +74,37 @@ fn hoon_shares_are_those_of_the_ship() {
         assert!((share - expected).abs() <= TOLERANCE, "{owner}: {hoon}");
         told += samples.unwrap_or(0);
     }
+    agents(&report.0, computing);
     // Between two pieces no hint is on the list; hardly a sample falls there.
     assert!(computing - told <= computing / 50, "{hoon}");
+}
+
+/// The table of agents: sums are exact, and of each event most is one agent's.
+fn agents(report: &serde_json::Value, computing: u64) {
+    let agents = report["agents"].as_array().unwrap();
+    let basis = &report["agents_basis"];
+    let all = |what: &str| -> u64 { agents.iter().map(|one| number(one, what)).sum() };
+    assert_eq!(all("samples"), computing, "{agents:#?}");
+    assert_eq!(
+        all("on_cpu_ns"),
+        number(basis, "computing_ns"),
+        "{agents:#?}"
+    );
+    assert_eq!(all("events"), number(basis, "events"), "{agents:#?}");
+    let computed = number(basis, "computing_ns") as f64 / 1e9;
+    let sampled = computing as f64 / 99.0;
+    println!("computing {computed:.2} s, by samples {sampled:.2} s: {agents:#?}");
+    assert!(
+        (computed / sampled - 1.0).abs() < 0.05,
+        "{computed} {sampled}"
+    );
+    let first = agents
+        .iter()
+        .find(|one| one["agent"] == "/app/groups")
+        .unwrap();
+    let ratio = |what: &str| first[what].as_f64().unwrap();
+    assert!((ratio("on_cpu_ratio") - 0.5).abs() <= TOLERANCE, "{first}");
+    assert!(ratio("events_ratio") > 0.9, "{first}");
 }
 
 /// Memory that is damaged: the walk in the kernel ends and says how, every time.

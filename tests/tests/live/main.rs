@@ -9,10 +9,12 @@
 
 mod accuracy;
 mod ames;
+mod audit;
 mod captures;
 mod container;
 mod errors;
 mod events;
+mod flamegraph;
 mod hoon;
 mod invariants;
 mod kernel;

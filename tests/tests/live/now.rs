@@ -87,6 +87,26 @@ fn long_event_is_told_while_it_runs() {
         sentence(&answer).contains(&format!("event {next}")),
         "{answer:#}"
     );
+    // Whose code it is, by what the ship says of itself (`tests/ship/src/hoon.rs`).
+    let code = &answer["code"];
+    let places = [
+        "/lib/strand/hoon:31",
+        "/sys/vane/ames/hoon:402",
+        "%mean/find",
+    ];
+    let place = code["place"]["name"].as_str().unwrap();
+    assert!(
+        places.iter().any(|one| place.starts_with(one)),
+        "{answer:#}"
+    );
+    let labels = ["call/gall > on-poke/groups", "call/ames", "take/clay"];
+    let label = code["labels"]["name"].as_str().unwrap();
+    assert!(labels.contains(&label), "{answer:#}");
+    assert!(
+        number(code, "discarded_total") * 2 < number(code, "looks_total"),
+        "{answer:#}"
+    );
+    assert!(sentence(&answer).contains(" last seen at "), "{answer:#}");
     // The king says the same: the event that runs is the one that it waits for.
     let king = &answer["king"]["answered"];
     assert_eq!(number(king, "event_number") + 1, next, "{answer:#}");

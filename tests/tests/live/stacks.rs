@@ -19,8 +19,17 @@ use profiler::host::counters::now_ktime_ns;
 use profiler::model::{Event, FrameKind, Stack, StackEnd, Symbols, ThreadId};
 use profiler::unwind;
 use profiler_common::record::{KIND_SAMPLE, KIND_WAIT, RecordHeader};
+use profiler_common::ship::ShipProcess;
 use zerocopy::FromBytes;
 
+/// What the programs are told of a process that is no ship's.
+const NO_SHIP: ShipProcess = ShipProcess {
+    ship: 0,
+    followed: 0,
+    is_king: 0,
+    commits: 0,
+    turn_ktime_ns: 0,
+};
 /// Every call of the program.
 const CALLS: [&str; 18] = [
     "read",
@@ -121,7 +130,7 @@ fn take(running: &Running) -> Taken {
     let roots = Roots::default();
     let mut executables = Executables::default();
     for (_, process) in &running.processes {
-        probes.watch_process(process.pid(), 0, false).unwrap();
+        probes.watch(process.pid(), NO_SHIP).unwrap();
         open_code(&roots, &mut executables, process.pid());
     }
     probes.set_window(now_ktime_ns(), u64::MAX).unwrap();

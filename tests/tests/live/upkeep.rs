@@ -24,6 +24,8 @@ const SECONDS: u64 = 8;
 const ALLOWANCE_NS: u64 = 30_000_000;
 /// The clocks of report and ship are compared by way of the real time, which is set.
 const CLOCKS_NS: u64 = 50_000_000;
+/// How long the king is kept from taking what mars sends.
+const HELD_UP: Duration = Duration::from_millis(1500);
 /// How long a ship may take to begin its replay, and mars to end.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -182,4 +184,49 @@ fn replay_at_the_start_is_told() {
     assert_eq!(report.verdict().0, "not_up", "{report}");
     assert!(report.sentence().contains("replay"), "{report}");
     assert_eq!(report.0["ship"]["state"], "replaying", "{report}");
+}
+
+#[test]
+fn a_king_that_takes_nothing_from_mars_is_told() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let home = Scratch::in_memory("pier").unwrap();
+    // Ten events are under way at most: together they print more than the socket holds.
+    let options = ShipOptions {
+        events_per_second: Some(50.0),
+        print_bytes: Some(64 << 10),
+        snap_seconds: Some(1000),
+        ..ShipOptions::default()
+    };
+    let mut ship = options.start_in(home.path()).unwrap();
+    let running = Profile::deep_dive(ship.pier(), SECONDS).json();
+    let running = running.start().unwrap();
+    wait_for_capture(&running);
+    ship.king().signal(Signal::STOP).unwrap();
+    std::thread::sleep(HELD_UP);
+    ship.king().signal(Signal::CONT).unwrap();
+    let outcome = running.finish().unwrap();
+    assert_eq!(outcome.code(), Some(DONE), "{}", outcome.stderr);
+    let report = Report::of(&outcome);
+    ship.stop().unwrap();
+    let (start, end) = window(&report);
+    let printed = ship.mars_truth().unwrap().into_iter().filter_map(|line| {
+        let printed = line["printed_ktime_ns"].as_array()?;
+        let (from, to) = (printed[0].as_u64()?, printed[1].as_u64()?);
+        (from >= start && to < end).then(|| (to - from, from - start))
+    });
+    let (took, since) = printed.max().unwrap();
+    let spans = report.0["mars_spans"]["longest"].as_array().unwrap();
+    let is_it = |span: &&Value| {
+        span["kind"] == "king_busy"
+            && number(span, "start_ns").abs_diff(since) <= CLOCKS_NS
+            && number(span, "duration_ns").abs_diff(took) <= ALLOWANCE_NS
+    };
+    assert!(
+        spans.iter().any(|span| is_it(&span)),
+        "{took} from {since} is none of {spans:#?}"
+    );
+    // And the events that waited are charged for it.
+    assert!(report.leaf_ratio("king_held_up") > 0.0, "{report}");
 }

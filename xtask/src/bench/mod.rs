@@ -15,6 +15,8 @@ use crate::shell;
 
 mod accuracy;
 mod bpf_stats;
+mod events;
+mod flamegraph;
 mod innocent;
 mod load;
 mod programs;
@@ -48,6 +50,8 @@ pub struct Options {
 enum Benchmark {
     /// Shares in the report against what was injected, in more than two dozen scenarios.
     Accuracy(accuracy::Options),
+    /// Events and their phases in the report against the ship's own log, at 1, 100 and 1000 a second.
+    Events(events::Options),
     /// ns per run of every eBPF program, beside offcputime and runqlat.
     Programs(programs::Options),
     /// The ship's events per second, with and without the deep dive.
@@ -56,6 +60,8 @@ enum Benchmark {
     Innocent(innocent::Options),
     /// CPU, memory and bytes of sampling mode, beside other tools, at growing switch rates.
     Sampler(sampler::Options),
+    /// Time from a capture of 100,000 samples to its flamegraph, beside perf and inferno.
+    Flamegraph(flamegraph::Options),
 }
 
 /// The results, as `--json` writes them.
@@ -65,6 +71,8 @@ struct Results {
     #[serde(flatten)]
     accuracy: Option<accuracy::Results>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<events::Results>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     programs: Option<programs::Results>,
     #[serde(skip_serializing_if = "Option::is_none")]
     throughput: Option<throughput::Results>,
@@ -72,12 +80,16 @@ struct Results {
     innocent: Option<innocent::Results>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sampler: Option<sampler::Results>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flamegraph: Option<flamegraph::Results>,
 }
 
 /// Measures what was asked for, prints it as tables, and writes it as JSON.
 pub fn run(options: &Options, consent: &Consent) -> Result<()> {
     match &options.benchmark {
-        Some(Benchmark::Accuracy(_)) => host::prepare(&host::FAULT_TOOLS, consent)?,
+        Some(Benchmark::Accuracy(_) | Benchmark::Events(_)) => {
+            host::prepare(&host::FAULT_TOOLS, consent)?
+        }
         _ => {
             host::prepare(&host::FAULT_TOOLS, consent)?;
             host::prepare(&TOOLS, consent)?;
@@ -92,6 +104,8 @@ pub fn run(options: &Options, consent: &Consent) -> Result<()> {
         Benchmark::Throughput(throughput::Options::default()),
         Benchmark::Innocent(innocent::Options::default()),
         Benchmark::Sampler(sampler::Options::default()),
+        Benchmark::Events(events::Options::default()),
+        Benchmark::Flamegraph(flamegraph::Options::default()),
         Benchmark::Accuracy(accuracy::Options::default()),
     ];
     let asked = &options.benchmark;
@@ -102,6 +116,11 @@ pub fn run(options: &Options, consent: &Consent) -> Result<()> {
                 let found = accuracy::run(options)?;
                 print!("{}", found.table());
                 results.accuracy = Some(found);
+            }
+            Benchmark::Events(options) => {
+                let found = events::run(options)?;
+                print!("{}", found.table());
+                results.events = Some(found);
             }
             Benchmark::Programs(options) => {
                 let found = programs::run(*options)?;
@@ -122,6 +141,11 @@ pub fn run(options: &Options, consent: &Consent) -> Result<()> {
                 let found = sampler::run(*options)?;
                 println!("{}", found.table());
                 results.sampler = Some(found);
+            }
+            Benchmark::Flamegraph(options) => {
+                let found = flamegraph::run(*options)?;
+                println!("{}", found.table());
+                results.flamegraph = Some(found);
             }
         }
     }

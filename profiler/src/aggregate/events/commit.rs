@@ -13,7 +13,8 @@ pub struct Commit {
     pub start_ktime_ns: u64,
     /// When it began to make the data durable; before, it wrote.
     pub sync_ktime_ns: u64,
-    /// When mars was told that it is durable; where mars was busy, when the worker had nothing more to do.
+    /// When the main thread was told that it is durable; where that was busy, when the worker had nothing
+    /// more to do.
     pub end_ktime_ns: u64,
 }
 
@@ -21,7 +22,7 @@ pub struct Commit {
 const LOCK_NS: u64 = 1_000_000;
 
 /// When a worker was woken for a commit, by its rests before it, and when it synced the one before: the
-/// last rest may have been one for a lock that mars held.
+/// last rest may have been one for a lock that the main thread held.
 fn woken(rests: &[&Absence], previous_sync_ktime_ns: u64) -> Option<u64> {
     let mut woken = rests.last()?;
     for before in rests.iter().rev().skip(1) {
@@ -35,12 +36,12 @@ fn woken(rests: &[&Absence], previous_sync_ktime_ns: u64) -> Option<u64> {
     Some(woken.runnable_ktime_ns)
 }
 
-/// The commits of one worker: `syncs` are its calls of `fdatasync`, in order, `mars` is what mars' main
-/// thread did.
+/// The commits of one worker: `syncs` are its calls of `fdatasync`, in order, `main` is what the main
+/// thread of its process did.
 pub fn commits(
     thread: ThreadId,
     timeline: &Timeline,
-    mars: &Timeline,
+    main: &Timeline,
     syncs: &[&SyscallEvent],
     waits_for_work: impl Fn(&Absence) -> bool,
 ) -> Vec<Commit> {
@@ -56,7 +57,7 @@ pub fn commits(
         let next_sync = syncs.get(i + 1).map(|sync| sync.ktime_ns);
         let rest_after = rests.get(later).map(|rest| rest.start_ktime_ns);
         // The last one has not ended yet.
-        let told = mars
+        let told = main
             .within(at, u64::MAX)
             .iter()
             .take_while(|absence| {

@@ -7,11 +7,13 @@ use super::commit::Commit;
 use super::computation::{self, Computation};
 use super::frame::{self, Frame};
 use super::message::Content;
+use super::play::plays;
 use super::rest::{is_committing, is_idle_in_epoll, sleeps};
 use super::span::{self, MarsSpan, Stage};
 use super::timeline::{Absence, Timeline};
 use super::unread::{self, Known};
-use crate::model::{Capture, SyscallEvent, ThreadId};
+use crate::model::{Capture, Meta, SyscallEvent, ThreadId};
+use crate::ship::Generation;
 use crate::ship::loom::LoomAnswer;
 
 /// The course of a ship's work in the window.
@@ -47,20 +49,15 @@ impl Course {
         timelines: &BTreeMap<ThreadId, Timeline>,
     ) -> Self {
         let meta = &capture.meta;
-        let (mut computations, open) = computation::computations(mars_calls.iter().copied());
+        let (mut computations, opened) = brackets(meta, mars_calls);
         let last_number = match (&meta.loom_start, &meta.loom_end) {
             (LoomAnswer::Home(_), LoomAnswer::Home(end)) => Some(end.event_number),
             _ => None,
         };
-        if !matches!(meta.loom_start, LoomAnswer::Home(_)) {
-            // What was read is no event number in this layout.
-            for computation in &mut computations {
-                computation.event_number = 0;
-            }
-        }
+        let king_saves = meta.ship.generation == Generation::Serf;
         let window = (meta.clocks.start_ktime_ns, meta.clocks.end_ktime_ns);
-        let opened = open.map(|(start, _)| start);
         let (mut asked, mut answered) = (frame::frames(king_calls), frame::frames(mars_calls));
+        let (played, mut replayed) = plays(&asked, &answered, &mut computations, window);
         let known = Known {
             computations: &computations,
             commits,
@@ -75,15 +72,16 @@ impl Course {
                 answers: &answered,
                 mars: &timelines[&mars],
                 away: Vec::new(),
+                king_saves,
             },
             // The king opens its ports when mars is up.
             meta.ship.udp_ports.known().is_some_and(Vec::is_empty),
         );
         answered.retain(|frame| frame.content != Content::Ready);
         let mut mars_spans: Vec<MarsSpan> = replay.iter().map(|(span, _)| *span).collect();
+        mars_spans.extend(played);
         // What was replayed belongs to no message.
-        let replayed = computations[..replay.map_or(0, |(_, count)| count)].to_vec();
-        computations.drain(..replayed.len());
+        replayed.extend(computations.drain(..replay.map_or(0, |(_, count)| count)));
         let known = Known {
             computations: &computations,
             commits,
@@ -91,13 +89,9 @@ impl Course {
         };
         let idles = |absence: &Absence| is_idle_in_epoll(capture, absence);
         let sleeps = sleeps(&timelines[&mars], (king, &timelines[&king]), &asked, idles);
-        let start = |sleep: &&Absence| sleep.start_ktime_ns;
-        let rests: Vec<u64> = sleeps.iter().map(start).collect();
-        // While mars sleeps, nobody else begins a commit: one within the sleep was asked for before.
-        let quiet = sleeps
-            .iter()
-            .filter(|sleep| !is_committing(commits, sleep.start_ktime_ns, sleep.runnable_ktime_ns));
-        let quiet: Vec<u64> = quiet.map(start).collect();
+        let rests = sleeps.iter().map(|sleep| sleep.start_ktime_ns).collect();
+        // A serf has answered all that it has computed.
+        let quiet = quiet(&sleeps, if king_saves { &[] } else { commits });
         unread::resolve(&mut asked, &mut answered, &known, &quiet);
         mars_spans.extend(span::upkeep(&Stage {
             window: (
@@ -112,6 +106,7 @@ impl Course {
             answers: &answered,
             mars: &timelines[&mars],
             away: away(capture, mars, &timelines[&mars], idles),
+            king_saves,
         }));
         mars_spans.extend(king_busy(capture, &timelines[&mars]));
         mars_spans.sort_by_key(|span| span.start_ktime_ns);
@@ -126,4 +121,25 @@ impl Course {
             quiet,
         }
     }
+}
+
+/// The computations, and when the one began that had not ended.
+fn brackets(meta: &Meta, mars_calls: &[&SyscallEvent]) -> (Vec<Computation>, Option<u64>) {
+    let (mut computations, open) = computation::computations(mars_calls.iter().copied());
+    if !matches!(meta.loom_start, LoomAnswer::Home(_)) {
+        // What was read is no event number in this layout.
+        for computation in &mut computations {
+            computation.event_number = 0;
+        }
+    }
+    (computations, open.map(|(start, _)| start))
+}
+
+/// Sleeps of mars during which no answer waited for a commit. While it sleeps, it begins none: one within
+/// the sleep was asked for before.
+fn quiet(sleeps: &[&Absence], commits: &[Commit]) -> Vec<u64> {
+    let quiet = sleeps
+        .iter()
+        .filter(|sleep| !is_committing(commits, sleep.start_ktime_ns, sleep.runnable_ktime_ns));
+    quiet.map(|sleep| sleep.start_ktime_ns).collect()
 }

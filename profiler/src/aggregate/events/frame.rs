@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::message::{self, Content, Errand};
+use super::message::{self, Content, Errand, Worked};
 use crate::model::{Call, SyscallEvent};
 
 /// A frame between king and mars.
@@ -16,6 +16,18 @@ pub struct Frame {
     pub content: Content,
     /// The upkeep that it asks for or answers.
     pub errand: Option<Errand>,
+    /// How the event went that it answers; only a serf says.
+    pub worked: Option<Worked>,
+}
+
+impl Frame {
+    /// Number of the event that it answers, if it says so.
+    pub fn number(&self) -> Option<u64> {
+        match self.worked {
+            Some(Worked::Done(number)) => Some(number),
+            Some(Worked::Bail) | None => None,
+        }
+    }
 }
 
 /// The frames of a main thread to the other, lines to print left out. What could not be read is taken
@@ -33,7 +45,8 @@ pub fn frames(calls: &[&SyscallEvent]) -> Vec<Frame> {
                 true => Some(Content::Unread),
                 false => message::content(head),
             };
-            (at, fd, bytes, content, message::errand(head))
+            let told = (message::errand(head), message::worked(head));
+            (at, fd, bytes, content, told)
         })
         .collect();
     let is_read = |content: &Option<Content>| {
@@ -49,18 +62,20 @@ pub fn frames(calls: &[&SyscallEvent]) -> Vec<Frame> {
     }
     let other = descriptors.iter().max_by_key(|(_, counts)| **counts);
     let other = other.map(|(fd, _)| *fd);
-    let frames = written
-        .into_iter()
-        .filter_map(|(sent_ktime_ns, fd, bytes, content, errand)| {
-            Some(Frame {
-                sent_ktime_ns,
-                bytes,
-                content: content.filter(|content| {
-                    *content != Content::Notice
-                        && (*content != Content::Unread || Some(fd) == other)
-                })?,
-                errand,
-            })
-        });
+    let frames =
+        written
+            .into_iter()
+            .filter_map(|(sent_ktime_ns, fd, bytes, content, (errand, worked))| {
+                Some(Frame {
+                    sent_ktime_ns,
+                    bytes,
+                    content: content.filter(|content| {
+                        *content != Content::Notice
+                            && (*content != Content::Unread || Some(fd) == other)
+                    })?,
+                    errand,
+                    worked,
+                })
+            });
     frames.collect()
 }

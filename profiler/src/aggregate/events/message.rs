@@ -2,7 +2,8 @@
 //!
 //! King to mars since v4: `[%poke mil wire card]`, `[%peek mil sample]` and others; up to v3.5
 //! `[%work mil now wire card]`. Back come `[%poke …]`, `[%peek …]` or `[%work …]`, in the same order,
-//! and lines to print at any time (`pkg/vere/lord.c`, `mars.c`). A client of `conn.sock` gets frames of
+//! and lines to print at any time (`pkg/vere/lord.c`, `mars.c`). A serf's answer says how an event went
+//! and its number: `[%work %done eve mug effects]`, `[%work %swap eve …]`, `[%work %bail …]`. A client of `conn.sock` gets frames of
 //! the same form, which begin with the number of its request.
 
 use noun::{Prefix, Token};
@@ -68,6 +69,36 @@ pub enum Errand {
     Live,
     /// `%quiz %quac`: the loom is marked and counted, for `|mass`.
     Mass,
+    /// `%live %save`, up to v3.5: a snapshot.
+    Save,
+    /// `%play`, up to v3.5: events of the log are computed again.
+    Play,
+}
+
+/// How an event went, as the answer of a serf says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worked {
+    /// It is done, or the note of its failure is; its number.
+    Done(u64),
+    /// Neither: there is nothing to commit.
+    Bail,
+}
+
+/// How an event went, by the head of a serf's answer.
+pub fn worked(head: &[u8]) -> Option<Worked> {
+    let mut tokens = Prefix::new(head);
+    tokens.cell()?;
+    let tag = tokens.atom()?.to_text()?;
+    tokens.cell()?;
+    let how = tokens.atom()?.to_text()?;
+    match (tag.as_str(), how.as_str()) {
+        ("work", "done" | "swap") => {
+            tokens.cell()?;
+            Some(Worked::Done(tokens.atom()?.as_u64()?))
+        }
+        ("work", "bail") => Some(Worked::Bail),
+        _ => None,
+    }
 }
 
 /// What a message is, by the head of its noun; nothing if it is no message of king and mars.
@@ -100,6 +131,8 @@ pub fn errand(head: &[u8]) -> Option<Errand> {
     match (tag.as_str(), task.as_deref()) {
         ("live", Some("pack")) => Some(Errand::Pack),
         ("live", Some("meld")) => Some(Errand::Meld),
+        ("live", Some("save")) => Some(Errand::Save),
+        ("play", _) => Some(Errand::Play),
         ("live", _) => Some(Errand::Live),
         ("quiz", Some("quac")) => Some(Errand::Mass),
         _ => None,
@@ -225,6 +258,7 @@ mod tests {
             ("quiz", "quac", Some(Errand::Mass), Content::Peek),
             ("quiz", "quic", None, Content::Other),
             ("sync", "save", None, Content::Notice),
+            ("live", "save", Some(Errand::Save), Content::Other),
         ] {
             let head = task(tag, what);
             assert_eq!(errand(&head), found, "{tag} {what}");
@@ -233,6 +267,27 @@ mod tests {
         let answer = jam(&Noun::cell(Noun::cord("live"), Noun::null()));
         assert_eq!(errand(&answer), Some(Errand::Live));
         assert_eq!(content(&answer), Some(Content::Other));
+    }
+
+    #[test]
+    fn a_serf_tells_how_an_event_went() {
+        let answer =
+            |how: &str, rest: Noun| jam(&Noun::tuple([Noun::cord("work"), Noun::cord(how), rest]));
+        let number =
+            |number: u64| Noun::tuple([Noun::from(number), Noun::from(7_u64), Noun::null()]);
+        for (head, found) in [
+            (answer("done", number(12)), Some(Worked::Done(12))),
+            (
+                answer("swap", number(u64::MAX)),
+                Some(Worked::Done(u64::MAX)),
+            ),
+            (answer("bail", Noun::null()), Some(Worked::Bail)),
+            (poke("work", &["", "behn"], "wake"), None),
+            (poke("poke", &["", "behn"], "wake"), None),
+            (Vec::new(), None),
+        ] {
+            assert_eq!(worked(&head), found);
+        }
     }
 
     #[test]

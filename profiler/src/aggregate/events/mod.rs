@@ -1,5 +1,6 @@
 //! The ship's events: from a packet's, request's or timer's arrival at the king to the release of its
-//! effects by mars, each with its way (vere 4.0 to 4.6).
+//! effects, each with its way. Mars commits and releases them (vere 4.0 to 4.6), or the king does (up to
+//! 3.5): then mars, the serf, answers as soon as an event is computed.
 //!
 //! Nothing of it needs a symbol: messages are `writev`s of frames, computations are bracketed by
 //! `sigaltstack`, commits are the `fdatasync`s of a worker, and what happens between is in the switches.
@@ -8,9 +9,13 @@ mod away;
 mod commit;
 mod computation;
 mod course;
+mod follow;
 mod frame;
+mod held;
 mod message;
 mod pairing;
+mod play;
+mod release;
 mod rest;
 mod span;
 mod timeline;
@@ -33,9 +38,6 @@ use crate::model::{Call, Capture, Event, SyscallEvent, ThreadId, sum};
 use crate::ship::{Generation, Role};
 use course::Course;
 use frame::Frame;
-use message::Errand;
-use pairing::Message;
-use rest::{arrival, is_idle_in_epoll};
 
 /// An event, or a question to the namespace, from its arrival to its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,9 @@ pub struct EventSpan {
     pub work: Work,
     /// Its commit, as an index into [`EventsSummary::commits`]; nothing for a question.
     pub commit: Option<usize>,
-    /// When mars sent its effects, or the answer.
+    /// When mars sent its answer. From 4.0 on these are the effects themselves.
+    pub answered_ktime_ns: u64,
+    /// When its effects were released: by mars, or by the king; the answer of a question.
     pub released_ktime_ns: u64,
 }
 
@@ -80,6 +84,9 @@ pub struct EventsSummary {
     pub unfinished: u64,
     /// Messages that could not be matched with their computation, commit and answer.
     pub unmatched: u64,
+    /// Events that were sent when one of ten that were under way was answered: they may have waited in the
+    /// king's own queue before, which nothing tells.
+    pub sent_at_limit: u64,
     /// Whether mars never slept, so that it was the king's limit that told which answer is whose.
     pub matched_by_limit: bool,
     /// What king, mars and the workers did.
@@ -88,6 +95,11 @@ pub struct EventsSummary {
     pub king: Option<ThreadId>,
     /// Main thread of mars.
     pub mars: Option<ThreadId>,
+    /// Whether the king commits, and holds effects back until that is done.
+    pub king_commits: bool,
+    /// Numbers of the first and the last event that a serf answered; nothing from 4.0 on, where the loom
+    /// has them.
+    pub answered_numbers: Option<(u64, u64)>,
 }
 
 impl EventsSummary {
@@ -121,8 +133,8 @@ impl EventsSummary {
     }
 }
 
-/// Follows the ship's events; nothing if the calls that bound them were not seen, or the ship is of a
-/// version whose king commits.
+/// Follows the ship's events; nothing if the calls that bound them were not seen, or the ship's processes
+/// are not known.
 pub fn summarise(capture: &Capture) -> Option<EventsSummary> {
     let meta = &capture.meta;
     let needed = [
@@ -131,14 +143,16 @@ pub fn summarise(capture: &Capture) -> Option<EventsSummary> {
         "sys_enter_fdatasync",
     ];
     let mars = meta.ship.mars.as_ref()?;
-    if meta.ship.generation != Generation::Mars
-        || !needed.iter().all(|probe| meta.attached(probe))
-        || !meta.followed_tgids.is_empty()
-    {
+    let owner_tgid = meta.ship.log_owner_tgid()?;
+    if !needed.iter().all(|probe| meta.attached(probe)) || !meta.followed_tgids.is_empty() {
+        return None;
+    }
+    let king_commits = meta.ship.generation == Generation::Serf;
+    if king_commits && !meta.attached("sys_enter_epoll_pwait") {
         return None;
     }
     let main = |tgid| ThreadId { tgid, tid: tgid };
-    let (king, mars) = (main(meta.ship.king.tgid), main(mars.tgid));
+    let (king, mars, owner) = (main(meta.ship.king.tgid), main(mars.tgid), main(owner_tgid));
     let mut calls: BTreeMap<ThreadId, Vec<&SyscallEvent>> = BTreeMap::new();
     for event in &capture.events {
         if let Event::Syscall(call) = event {
@@ -150,102 +164,45 @@ pub fn summarise(capture: &Capture) -> Option<EventsSummary> {
         .into_iter()
         .map(|thread| (thread, Timeline::of(capture, thread)))
         .collect();
-    let commits = commits(capture, &calls, mars, &mut timelines);
-    let Course {
-        computations,
-        replayed,
-        opened,
-        asked,
-        mars_spans,
-        answered,
-        rests,
-        quiet,
-    } = Course::of(
+    let commits = commits(capture, &calls, owner, &mut timelines);
+    let course = Course::of(
         capture,
         (king, of(king)),
         (mars, of(mars)),
         &commits,
         &timelines,
     );
-    let idles = |absence: &Absence| is_idle_in_epoll(capture, absence);
-    let (messages, answers) = (messages(&asked), messages(&answered));
-    let pairing::Paired {
-        pairs: (works, answered),
-        settled_ktime_ns,
-        by_limit,
-    } = pairing::pair(&pairing::Evidence {
-        messages: &messages,
-        computations: &computations,
-        answers: &answers,
-        commits: &commits,
-        rests: &rests,
-        quiet: &quiet,
-    });
     let mut summary = EventsSummary {
-        computing_since_ktime_ns: opened,
-        commits,
-        computations: replayed.into_iter().chain(computations).collect(),
-        mars_spans,
+        computing_since_ktime_ns: course.opened,
+        mars_spans: course.mars_spans.clone(),
         king: Some(king),
         mars: Some(mars),
-        matched_by_limit: by_limit,
+        king_commits,
+        commits,
+        timelines,
         ..EventsSummary::default()
     };
-    let turns = of(king);
-    let ways = messages.iter().zip(&asked).zip(works).zip(answered);
-    for (((message, frame), work), answered) in ways {
-        let is_computed = message.content != Content::Other;
-        match (is_computed, work, answered) {
-            (false, _, _) => {}
-            (true, Some(work), Some(released)) if released >= work.end_ktime_ns => {
-                let commit = commit_of(&summary.commits, &work, released);
-                if message.kind().is_some() && work.succeeded && commit.is_none() {
-                    summary.unmatched += 1;
-                    continue;
-                }
-                summary.spans.push(EventSpan {
-                    kind: message.kind(),
-                    is_mass: frame.errand == Some(Errand::Mass)
-                        || summary.is_mass(work.start_ktime_ns),
-                    arrived_ktime_ns: arrival(
-                        message.sent_ktime_ns,
-                        turns,
-                        &timelines[&king],
-                        idles,
-                    ),
-                    sent_ktime_ns: message.sent_ktime_ns,
-                    work,
-                    commit: commit.filter(|_| message.kind().is_some()),
-                    released_ktime_ns: released,
-                });
-            }
-            (true, _, None) if message.sent_ktime_ns > settled_ktime_ns => summary.unfinished += 1,
-            _ => summary.unmatched += 1,
-        }
-    }
-    summary.timelines = timelines;
+    let mut numbers = course.answered.iter().filter_map(Frame::number);
+    summary.answered_numbers = numbers
+        .next()
+        .map(|first| (first, numbers.next_back().unwrap_or(first)));
+    follow::follow(capture, &course, of(king), &mut summary);
+    let computations = course.replayed.into_iter().chain(course.computations);
+    summary.computations = computations.collect();
     Some(summary)
 }
 
-fn messages(frames: &[Frame]) -> Vec<Message> {
-    let messages = frames.iter().map(|frame| Message {
-        sent_ktime_ns: frame.sent_ktime_ns,
-        content: frame.content.clone(),
-    });
-    messages.collect()
-}
-
-/// The commits of mars' workers, in order; their timelines are added.
+/// The commits of the workers of the log's owner, in order; their timelines are added.
 fn commits(
     capture: &Capture,
     calls: &BTreeMap<ThreadId, Vec<&SyscallEvent>>,
-    mars: ThreadId,
+    owner: ThreadId,
     timelines: &mut BTreeMap<ThreadId, Timeline>,
 ) -> Vec<Commit> {
     let ship = &capture.meta.ship;
     let mut commits = Vec::new();
     for (thread, calls) in calls {
-        if thread.tgid != mars.tgid || *thread == mars {
+        if thread.tgid != owner.tgid || *thread == owner {
             continue;
         }
         if role(ship, &[], *thread, "libuv-worker") != Role::CommitWorker {
@@ -264,7 +221,7 @@ fn commits(
         commits.extend(commit::commits(
             *thread,
             &timeline,
-            &timelines[&mars],
+            &timelines[&owner],
             &syncs,
             waits_for_work,
         ));
@@ -272,19 +229,4 @@ fn commits(
     }
     commits.sort_by_key(|commit| commit.sync_ktime_ns);
     commits
-}
-
-/// The commit that an event was released by: the first that began after it was computed, because a commit
-/// takes all events that wait (up to 100, and no more than 10 are under way). Its beginning may be told
-/// too early; then it is the last that had ended before the release, because mars begins no other before.
-fn commit_of(commits: &[Commit], work: &Work, released_ktime_ns: u64) -> Option<usize> {
-    let next = commits.partition_point(|commit| commit.start_ktime_ns < work.end_ktime_ns);
-    let last = commits
-        .partition_point(|commit| commit.end_ktime_ns <= released_ktime_ns)
-        .checked_sub(1);
-    [Some(next), last].into_iter().flatten().find(|at| {
-        commits.get(*at).is_some_and(|commit| {
-            commit.sync_ktime_ns >= work.end_ktime_ns && commit.sync_ktime_ns < released_ktime_ns
-        })
-    })
 }

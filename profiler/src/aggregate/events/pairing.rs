@@ -35,7 +35,7 @@ impl Message {
 }
 
 /// Most messages that the king leaves unanswered (`pkg/vere/pier.c`).
-const LIMIT: usize = 10;
+pub const LIMIT: usize = 10;
 
 /// For each message how it was computed, and when it was answered.
 pub type Pairs = (Vec<Option<Work>>, Vec<Option<u64>>);
@@ -55,6 +55,11 @@ pub struct Evidence<'a> {
     pub rests: &'a [u64],
     /// Those of them at which all of it was answered, too.
     pub quiet: &'a [u64],
+    /// Whether mars answers an event as soon as it is computed: up to v3.5. Then `commits` are the king's,
+    /// and tell nothing here.
+    pub at_once: bool,
+    /// Whether messages, computations or answers are missing: what is known of others then tells nothing.
+    pub has_gaps: bool,
 }
 
 /// What belongs to each message, and how that was found.
@@ -78,11 +83,14 @@ pub fn pair(evidence: &Evidence<'_>) -> Paired {
             by_limit,
         }
     };
-    if let Some(pairs) = offset::pairs(evidence) {
+    if !evidence.has_gaps
+        && let Some(pairs) = offset::pairs(evidence)
+    {
         return of_all(pairs, false);
     }
     let pairs = rests::pairs(evidence);
-    if matched(&pairs) < evidence.messages.len() / 2
+    if !evidence.has_gaps
+        && matched(&pairs) < evidence.messages.len() / 2
         && let Some(pairs) = limit::pairs(evidence)
     {
         return of_all(pairs, true);

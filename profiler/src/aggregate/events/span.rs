@@ -101,6 +101,8 @@ pub struct Stage<'a> {
     pub mars: &'a Timeline,
     /// When mars slept, or wrote a snapshot.
     pub away: Vec<(u64, u64)>,
+    /// Whether the king asks for snapshots: up to v3.5.
+    pub king_saves: bool,
 }
 
 /// Time of mars that is no computation, no snapshot and no sleep.
@@ -139,6 +141,8 @@ pub fn upkeep(stage: &Stage<'_>) -> Vec<MarsSpan> {
         };
         taken[at] = true;
         let (kind, start_ktime_ns) = match errand {
+            // Told by what it writes, where that is seen.
+            Errand::Save | Errand::Play => continue,
             Errand::Mass => (SpanKind::Mass, stage.bracket_start(stretch)),
             Errand::Meld => (SpanKind::Meld, stretch.start.max(from)),
             Errand::Pack | Errand::Live => (SpanKind::Pack, stretch.start.max(from)),
@@ -172,7 +176,9 @@ fn errands(stage: &Stage<'_>) -> Vec<(Errand, u64, u64)> {
         for answer in stage.answers.iter().filter(of) {
             let asked = asked.next_if(|asked| asked.sent_ktime_ns < answer.sent_ktime_ns);
             let from = asked.map_or(before, |asked| asked.sent_ktime_ns.max(before));
-            let errand = asked.or(Some(answer)).and_then(|frame| frame.errand);
+            // A serf answers a snapshot like a pack.
+            let told = Some(answer).filter(|_| is_mass || !stage.king_saves);
+            let errand = asked.or(told).and_then(|frame| frame.errand);
             found.extend(errand.map(|errand| (errand, from, answer.sent_ktime_ns)));
             before = answer.sent_ktime_ns;
         }
@@ -331,6 +337,7 @@ mod tests {
             bytes: 100,
             content,
             errand,
+            worked: None,
         }
     }
 
@@ -372,6 +379,7 @@ mod tests {
                 answers: &self.answers,
                 mars: &Timeline::default(),
                 away: self.away.iter().map(|(a, b)| (a * MS, b * MS)).collect(),
+                king_saves: false,
             })
         }
 

@@ -155,6 +155,7 @@ mod tests {
             bytes: 10,
             content,
             errand: None,
+            worked: None,
         }
     }
 

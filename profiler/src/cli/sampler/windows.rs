@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::labels::Labels;
 use super::meter::{self, Cost};
 use super::{Sampled, Sampler};
 use crate::cli::session;
@@ -18,8 +19,8 @@ use crate::model::{
 use crate::sampler::reading::difference;
 use crate::sampler::thinning::{SAMPLE_HZ, Thinning};
 use crate::sampler::window::{Circumstances, clock_step_ns, window};
-use crate::ship::Ship;
 use crate::ship::loom::{self, LoomAnswer};
+use crate::ship::{Setup, Ship};
 use crate::store::{Retention, StoreError};
 
 /// A moment by both clocks.
@@ -120,6 +121,8 @@ impl Sampler<'_> {
         let followed = self.followed(&sampled)?;
         let tgids = self.tgids(&sampled)?;
         let number = sampled.number;
+        let labels = self.labels.get_mut(&sampled.ship.king.tgid);
+        let labels = labels.map(Labels::take).unwrap_or_default();
         let since = difference(&sampled.totals, &end.totals, end_ktime_ns);
         let totals = of_ship(since, &tgids, &sampled.ship);
         let readings = self.readings(&sampled.ship, &tgids);
@@ -143,6 +146,7 @@ impl Sampler<'_> {
             stacks: &end.stacks,
             names: &self.names,
             unnamed: end.unnamed.iter().cloned().collect(),
+            labels,
         };
         let window = window(&capture, &circumstances);
         self.keep(&window)?;
@@ -178,6 +182,7 @@ impl Sampler<'_> {
             loom_use: Reading::unknown("not read while sampling: it holds the ship up"),
             king_counters_start: king_not_asked(),
             king_counters_end: king_not_asked(),
+            setup: Setup::not_kept(),
             neighbours: Reading::unknown("not told apart while sampling"),
             losses: end.losses.clone(),
             program_costs: Vec::new(),

@@ -8,9 +8,9 @@ use anyhow::Context;
 use noun::{Noun, cue};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
+use crate::ovum::Ovum;
 use crate::pier::Pier;
 use crate::stream::{Inbox, Outbox, Received};
-use crate::task::Ovum;
 
 /// The server and its clients.
 pub struct Conn {

@@ -2,22 +2,25 @@
 //! (vere `lord.c`).
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::Context;
 use clap::ValueEnum as _;
-use noun::{Noun, cue};
+use noun::{Noun, cue, jam};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::conn::Reply;
-use crate::options::{KingOptions, env};
+use crate::disk;
+use crate::options::{Generation, KingOptions, env};
+use crate::ovum::{Ovum, urbit_time};
 use crate::pier::Pier;
 use crate::stream::{Inbox, Outbox, Received, read_once};
 use crate::sys::monotonic_ns;
-use crate::task::{Gift, Ovum, Task};
+use crate::task::{Gift, Task};
 
 /// Requests under way at most (vere `pier.c:11`).
 const DEPTH: usize = 10;
@@ -28,13 +31,6 @@ const RUNTIME_CONFIG: u32 = 128;
 /// Entries of either memo cache by default.
 const CACHE_ENTRIES: u32 = 50_000;
 
-/// Size of the event log's map by default, on x86_64 and elsewhere (vere `main.c:202-211`).
-const LOG_MAP_BYTES: u64 = if cfg!(target_arch = "x86_64") {
-    1 << 40
-} else {
-    0x7d_0000_0000
-};
-
 /// The child and everything to and from it.
 pub struct Lord {
     child: Child,
@@ -43,21 +39,38 @@ pub struct Lord {
     errors: OwnedFd,
     inbox: Inbox,
     writs: VecDeque<Writ>,
+    generation: Generation,
+}
+
+/// An event under way.
+pub struct Poke {
+    /// Its driver.
+    pub kind: Kind,
+    /// When the king had it.
+    pub arrival_ktime_ns: u64,
+    /// When it went to mars.
+    pub sent_ktime_ns: u64,
+    /// Who waits for it, if it came through `conn.sock`.
+    pub reply: Option<Reply>,
 }
 
 /// A request under way.
 pub enum Writ {
     /// An event.
-    Poke {
-        /// Its driver.
-        kind: Kind,
-        /// When the king had it.
-        arrival_ktime_ns: u64,
-        /// When it went to mars.
-        sent_ktime_ns: u64,
-        /// Who waits for it, if it came through `conn.sock`.
-        reply: Option<Reply>,
+    Poke(Poke),
+    /// An event of a ship whose king commits, as it goes into the log.
+    Work {
+        /// What is known of it.
+        poke: Poke,
+        /// When it happens, as Urbit counts time.
+        now: u128,
+        /// What it says.
+        ovum: Ovum,
     },
+    /// A part of the log that is computed again.
+    Play,
+    /// A snapshot.
+    Save,
     /// A read.
     Peek(Reply),
     /// Packing, whose end nobody is told.
@@ -88,6 +101,46 @@ impl Kind {
     }
 }
 
+/// The arguments of mars (vere `lord.c:1028-1055`) or of a serf (vere 3.5 `lord.c:1250-1276`).
+fn arguments(options: &KingOptions, pier: &Pier) -> Vec<OsString> {
+    let number = |number: u64| OsString::from(number.to_string());
+    let (flags, cache) = (RUNTIME_CONFIG.into(), CACHE_ENTRIES.into());
+    let (pier, loom) = (pier.root().into(), options.loom.into());
+    match options.generation {
+        Generation::Mars => vec![
+            "work".into(),
+            "--snap-dir".into(),
+            pier,
+            "--runtime-config".into(),
+            number(flags),
+            "--temporary-cache-size".into(),
+            number(cache),
+            "--loom".into(),
+            number(loom),
+            "--toss".into(),
+            number(0),
+            "--persistent-cache-size".into(),
+            number(cache),
+            "--snap-time".into(),
+            number(options.snap_seconds),
+            "--lmdb-map-size".into(),
+            number(disk::MAP_BYTES),
+        ],
+        Generation::Serf => vec![
+            "serf".into(),
+            pier,
+            "0:0:0:0".into(),
+            number(flags),
+            number(cache),
+            number(loom),
+            number(0),
+            number(0),
+            number(0),
+            number(cache),
+        ],
+    }
+}
+
 impl Lord {
     /// Starts mars, as libuv starts a process with three pipes.
     pub fn start(options: &KingOptions, pier: &Pier) -> anyhow::Result<Self> {
@@ -114,18 +167,10 @@ impl Lord {
                     .next()
                     .unwrap_or_else(|| program.clone().into_os_string()),
             )
-            .arg("work")
-            .arg("--snap-dir")
-            .arg(pier.root())
-            .args(["--runtime-config", &RUNTIME_CONFIG.to_string()])
-            .args(["--temporary-cache-size", &CACHE_ENTRIES.to_string()])
-            .args(["--loom", &options.loom.to_string()])
-            .args(["--toss", "0"])
-            .args(["--persistent-cache-size", &CACHE_ENTRIES.to_string()])
-            .args(["--snap-time", &options.snap_seconds.to_string()])
-            .args(["--lmdb-map-size", &LOG_MAP_BYTES.to_string()])
+            .args(arguments(options, pier))
             .env(env::HEAP_PAGES, options.heap_pages.to_string())
             .env(env::SHIP, options.ship.to_string())
+            .env(env::PRINT_BYTES, options.print_bytes.to_string())
             .envs(
                 options
                     .hints
@@ -152,6 +197,7 @@ impl Lord {
             errors,
             inbox: Inbox::new(),
             writs: VecDeque::new(),
+            generation: options.generation,
         })
     }
 
@@ -198,14 +244,39 @@ impl Lord {
         arrival_ktime_ns: u64,
         reply: Option<Reply>,
     ) -> anyhow::Result<()> {
-        let sent_ktime_ns = monotonic_ns();
-        self.send(&Task::Poke(ovum))?;
-        self.writs.push_back(Writ::Poke {
+        let poke = |sent_ktime_ns| Poke {
             kind,
             arrival_ktime_ns,
             sent_ktime_ns,
             reply,
-        });
+        };
+        let writ = match self.generation {
+            Generation::Mars => Writ::Poke(poke(self.send(&Task::Poke(ovum))?)),
+            Generation::Serf => {
+                let now = urbit_time();
+                let sent_ktime_ns = self.send(&Task::Work(now, ovum.clone()))?;
+                Writ::Work {
+                    poke: poke(sent_ktime_ns),
+                    now,
+                    ovum,
+                }
+            }
+        };
+        self.writs.push_back(writ);
+        Ok(())
+    }
+
+    /// Lets a serf compute events of the log again.
+    pub fn play(&mut self, first: u64, jobs: Vec<Noun>) -> anyhow::Result<()> {
+        self.send(&Task::Play(first, jobs))?;
+        self.writs.push_back(Writ::Play);
+        Ok(())
+    }
+
+    /// Lets a serf write a snapshot.
+    pub fn save(&mut self, event_number: u64) -> anyhow::Result<()> {
+        self.send(&Task::OldSave(event_number))?;
+        self.writs.push_back(Writ::Save);
         Ok(())
     }
 
@@ -233,15 +304,23 @@ impl Lord {
 
     /// Lets mars end.
     pub fn exit(&mut self) -> anyhow::Result<()> {
-        self.send(&Task::Exit)
+        self.send(match self.generation {
+            Generation::Mars => &Task::Exit,
+            Generation::Serf => &Task::OldExit,
+        })?;
+        Ok(())
     }
 
-    fn send(&mut self, task: &Task) -> anyhow::Result<()> {
-        match self.outbox.send(&task.to_noun()) {
+    /// Sends a task, and says when.
+    fn send(&mut self, task: &Task) -> anyhow::Result<u64> {
+        let body = jam(&task.to_noun());
+        let sent_ktime_ns = monotonic_ns();
+        match self.outbox.send_body(&body) {
             // Mars is gone, which the end of its replies will show.
-            Err(error) if error.downcast_ref() == Some(&Errno::PIPE) => Ok(()),
-            result => result.context("cannot send to mars"),
+            Err(error) if error.downcast_ref() == Some(&Errno::PIPE) => {}
+            result => result.context("cannot send to mars")?,
         }
+        Ok(sent_ktime_ns)
     }
 
     /// Reads what mars gives. `None` when its stream has ended.

@@ -3,6 +3,8 @@
 
 mod ames;
 mod conn;
+mod gifts;
+mod log;
 mod lord;
 mod peeks;
 mod queue;
@@ -17,18 +19,19 @@ use rustix::process::Resource;
 use serde_json::json;
 
 use crate::compute::Computer;
-use crate::loom::Loom;
-use crate::options::KingOptions;
+use crate::loom::{self, Loom};
+use crate::options::{Generation, KingOptions};
+use crate::ovum;
 use crate::packet::{self, Kind as PacketKind};
 use crate::pier::Pier;
 use crate::reactor::{Reactor, timeout_ms};
 use crate::spin;
 use crate::sys::{self, monotonic_ns};
-use crate::task::{self, Gift};
 use crate::truth::Truth;
 use ames::{Ames, Datagram};
 use conn::{Asked, Conn, Request, RuntimeInfo};
-use lord::{Lord, Writ};
+use log::Log;
+use lord::Lord;
 use peeks::Peeks;
 use queue::Queues;
 
@@ -38,7 +41,8 @@ const REQUESTS: u64 = 2;
 const SIGNALS: u64 = 3;
 const UDP: u64 = 4;
 const CONN: u64 = 5;
-const FIRST_CLIENT: u64 = 6;
+const DISK: u64 = 6;
+const FIRST_CLIENT: u64 = 7;
 
 /// The king's own loom, for printing and parsing, has 2 GB.
 const KING_LOOM_BEX: u32 = 31;
@@ -52,6 +56,8 @@ struct King {
     pier: Pier,
     reactor: Reactor,
     lord: Lord,
+    /// The event log, where the king commits.
+    log: Option<Log>,
     queues: Queues,
     peeks: Peeks,
     truth: Truth,
@@ -84,11 +90,17 @@ pub fn run(options: KingOptions) -> anyhow::Result<u8> {
     sys::raise_limit(Resource::Core, 0);
     sys::raise_limit(Resource::Nofile, 10240);
     sys::raise_limit(Resource::Stack, 64 << 20);
-    let loom = Loom::map(KING_LOOM_BEX, KING_HEAP_PAGES)
+    let loom = Loom::map(KING_LOOM_BEX, KING_HEAP_PAGES, loom::HOME_VERSION)
         .context("cannot map the king's loom: add memory or swap")?;
     let signals = catch_signals()?;
+    let log = (options.generation == Generation::Serf)
+        .then(|| Log::open(&pier, &options))
+        .transpose()?;
     let lord = Lord::start(&options, &pier)?;
     let reactor = Reactor::new()?;
+    if let Some(log) = &log {
+        reactor.add(log.disk.completions(), DISK)?;
+    }
     reactor.add(lord.replies(), REPLIES)?;
     reactor.add(lord.errors(), ERRORS)?;
     reactor.add(lord.requests(), REQUESTS)?;
@@ -106,6 +118,7 @@ pub fn run(options: KingOptions) -> anyhow::Result<u8> {
         pier,
         reactor,
         lord,
+        log,
         truth,
         event_number: 0,
         packets: Packets::default(),
@@ -160,6 +173,7 @@ impl King {
                     SIGNALS => self.on_signals(signals)?,
                     UDP => self.hear()?,
                     CONN => self.admit()?,
+                    DISK => self.on_committed()?,
                     client => self.serve(client, ready.readable)?,
                 }
             }
@@ -180,10 +194,18 @@ impl King {
             return None;
         }
         let next_peek_ns = self.peeks.next_ns();
-        [self.queues.next_wake_ns(), world.stop_due_ns, next_peek_ns]
-            .into_iter()
-            .flatten()
-            .min()
+        let snap_due_ns = self.log.as_ref().map(Log::snap_due_ns);
+        // A snapshot that waits is begun by what it waits for.
+        let snap_due_ns = snap_due_ns.filter(|due| *due > monotonic_ns());
+        [
+            self.queues.next_wake_ns(),
+            world.stop_due_ns,
+            next_peek_ns,
+            snap_due_ns,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn on_timers(&mut self) -> anyhow::Result<()> {
@@ -203,7 +225,10 @@ impl King {
 
     /// Gives mars what there is to do, up to its limit.
     fn fill(&mut self) -> anyhow::Result<()> {
-        while self.lord.has_room() && !self.is_stopping {
+        if self.is_stopping || self.waits_for_snapshot()? {
+            return Ok(());
+        }
+        while self.lord.has_room() {
             let Some(next) = self.queues.next() else {
                 break;
             };
@@ -240,118 +265,6 @@ impl King {
         self.lord.exit()
     }
 
-    /// Takes a gift of mars.
-    fn accept(&mut self, gift: Gift) -> anyhow::Result<()> {
-        match gift {
-            Gift::Ripe { who, event_number } => self.go_live(who, event_number),
-            Gift::Slog(text) => {
-                eprintln!("{text}\r");
-                Ok(())
-            }
-            Gift::Sync { .. } => Ok(()),
-            Gift::Live => {
-                self.lord.take_writ()?;
-                eprintln!("pier: pack complete\r");
-                Ok(())
-            }
-            Gift::Quac(list) => {
-                if let (Writ::Mass(reply), Some(world)) = (self.lord.take_writ()?, &mut self.world)
-                {
-                    let answer = Noun::tuple([Noun::cord("peel"), Noun::cord("quac"), list]);
-                    world.conn.answer(&reply, answer);
-                }
-                Ok(())
-            }
-            Gift::Poke(effects) => self.finish_poke(effects),
-            Gift::Peek(result) => {
-                if let (Writ::Peek(reply), Some(world)) = (self.lord.take_writ()?, &mut self.world)
-                {
-                    world
-                        .conn
-                        .answer(&reply, Noun::cell(Noun::cord("peek"), result));
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn finish_poke(&mut self, effects: Option<Vec<Noun>>) -> anyhow::Result<()> {
-        let Writ::Poke {
-            kind,
-            arrival_ktime_ns,
-            sent_ktime_ns,
-            reply,
-        } = self.lord.take_writ()?
-        else {
-            anyhow::bail!("mars replied to a peek as to an event");
-        };
-        let received_ktime_ns = monotonic_ns();
-        let Some(effects) = effects else {
-            return Ok(());
-        };
-        self.event_number += 1;
-        effects.iter().for_each(|effect| self.apply(effect));
-        if let (Some(reply), Some(world)) = (reply, &mut self.world) {
-            world
-                .conn
-                .answer(&reply, Noun::cell(Noun::cord("news"), Noun::cord("done")));
-        }
-        self.truth.record(&json!({
-            "event": "applied", "number": self.event_number, "kind": kind.name(),
-            "arrival_ktime_ns": arrival_ktime_ns, "sent_ktime_ns": sent_ktime_ns,
-            "reply_ktime_ns": received_ktime_ns, "applied_ktime_ns": monotonic_ns(),
-        }));
-        Ok(())
-    }
-
-    /// Does what an effect says: only packets go anywhere.
-    fn apply(&mut self, effect: &Noun) {
-        if let Some([_wire, tag, lane, blob]) = effect.as_tuple()
-            && tag.is_cord("send")
-            && let (Some(to), Some(blob), Some(world)) =
-                (task::lane_address(lane), blob.as_atom(), &self.world)
-            && world.ames.send(to, &blob.to_bytes())
-        {
-            self.packets.acknowledged += 1;
-        }
-    }
-
-    /// Opens the ship to the world.
-    fn go_live(&mut self, who: Ship, event_number: u64) -> anyhow::Result<()> {
-        self.event_number = event_number;
-        spin::map(who, std::process::id(), false).context("cannot map the spin stack")?;
-        let ames = Ames::open(self.options.port, self.options.rcvbuf)?;
-        let conn = Conn::open(&self.pier, FIRST_CLIENT)?;
-        self.reactor.add(&ames, UDP)?;
-        self.reactor.add(conn.listener(), CONN)?;
-        eprintln!(
-            "conn: listening on {}\r",
-            self.pier.control_socket().display()
-        );
-        eprintln!("mesa: live on {}\r", ames.port());
-        eprintln!("pier ({event_number}): live\r");
-        let now = monotonic_ns();
-        let ready = json!({
-            "event": "ready", "ship": who.to_string(), "pier": self.pier.root().to_string_lossy(),
-            "king_pid": std::process::id(), "mars_pid": self.lord.pid(), "port": ames.port(),
-            "loom_bex": self.options.loom, "number": event_number, "ready_ktime_ns": now,
-        });
-        self.truth.record(&ready);
-        self.truth.flush()?;
-        println!("{ready}");
-        let stop_due_ns =
-            (self.options.seconds > 0).then(|| now + self.options.seconds * 1_000_000_000);
-        self.queues.start(now);
-        self.peeks.start(now);
-        self.world = Some(World {
-            who,
-            ames,
-            conn,
-            stop_due_ns,
-        });
-        Ok(())
-    }
-
     /// Takes the packets that have come, batch by batch, so that a busy king leaves the rest to wait in the socket.
     fn hear(&mut self) -> anyhow::Result<()> {
         // All that this turn of the loop takes has arrived with it, and waits for what is before it.
@@ -386,7 +299,7 @@ impl King {
                 if let Some(sender) = packet::sender(&datagram.bytes) {
                     self.peeks.hear(sender, datagram.from);
                 }
-                let lane = task::lane(datagram.from);
+                let lane = ovum::lane(datagram.from);
                 self.queues.hear(lane, &datagram.bytes, arrival_ktime_ns);
             }
         }
@@ -450,6 +363,7 @@ impl King {
     /// The streams of mars have ended, so it has, or will.
     fn end(mut self) -> anyhow::Result<u8> {
         let status = self.lord.wait()?;
+        self.commit_rest()?;
         let was_live = self.world.is_some();
         self.truth.record(&json!({
             "event": "exit", "at_ktime_ns": monotonic_ns(), "clean": self.is_stopping && status.success(),
@@ -458,6 +372,9 @@ impl King {
             "packets_dropped": self.queues.dropped(), "wakes_skipped": self.queues.skipped(),
         }));
         self.truth.flush()?;
+        if let Some(log) = self.log.take_if(|_| self.is_stopping && status.success()) {
+            log.release();
+        }
         if let Some(world) = self.world.take() {
             let _may_be_absent = fs::remove_file(self.pier.control_socket());
             // vere leaves the spin stack behind for ever; here it goes, to keep test machines clean.

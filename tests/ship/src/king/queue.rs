@@ -7,7 +7,7 @@ use noun::Noun;
 use super::conn::Reply;
 use super::lord::Kind;
 use crate::options::KingOptions;
-use crate::task::{Ovum, Workload};
+use crate::ovum::{Ovum, Workload};
 
 /// Events of a driver that wait at most (vere `io/ames.c:29`).
 const LIMIT: usize = 30;

@@ -1,10 +1,9 @@
 //! What an event is here: hashing of the loom for the asked time, writes to clean pages, and a result to copy.
 
 use std::os::fd::BorrowedFd;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use noun::{Noun, murmur3};
+use noun::{Noun, jam, murmur3};
 use serde_json::{Value, json};
 
 use super::bracket::Bracket;
@@ -12,10 +11,12 @@ use crate::compute::Computer;
 use crate::hoon::{Code, PIECES};
 use crate::loom::{self, Kid, Loom, PAGE_BYTES};
 use crate::options::Hints;
+use crate::ovum::{Ovum, Workload};
 use crate::packet;
+use crate::spin;
 use crate::stream::Outbox;
 use crate::sys::monotonic_ns;
-use crate::task::{Gift, Ovum, Workload};
+use crate::task::Gift;
 
 /// The loom, and what computes on it.
 pub struct Kernel {
@@ -25,6 +26,8 @@ pub struct Kernel {
     pub(super) computer: Computer,
     code: Code,
     next_page: usize,
+    /// What each event prints.
+    text: String,
 }
 
 /// An event that was computed.
@@ -50,18 +53,24 @@ pub(super) struct Attempt {
 
 impl Kernel {
     /// A kernel on a loom whose heap is mapped.
-    pub fn new(loom: Loom, hints: Hints) -> anyhow::Result<Self> {
+    pub fn new(
+        loom: Loom,
+        hints: Hints,
+        spin: Option<spin::Page>,
+        print_bytes: usize,
+    ) -> anyhow::Result<Self> {
         let (heap, bytes) = loom.heap();
         // SAFETY: the heap stays mapped to the end of the process, and is written to only between computations and
         // by this thread.
         let computer = unsafe { Computer::calibrate(heap, bytes) };
-        let code = Code::write(&loom, hints);
+        let code = Code::write(&loom, hints, spin);
         Ok(Self {
             code,
             loom,
             bracket: Bracket::new()?,
             computer,
             next_page: 1,
+            text: "x".repeat(print_bytes),
         })
     }
 
@@ -89,10 +98,10 @@ impl Kernel {
     }
 
     /// Computes an event. One that fails is noted by a second event, as vere does it.
-    pub fn poke(&mut self, ovum: &Ovum, king: &mut Outbox) -> anyhow::Result<Poked> {
-        let now = urbit_time();
+    pub fn poke(&mut self, now: u128, ovum: &Ovum, king: &mut Outbox) -> anyhow::Result<Poked> {
         let work = Workload::of_card(&ovum.card);
         let faults = loom::faults();
+        let printed_ktime_ns = self.print(king)?;
         let first = self.compute(work);
         let (ovum, last) = if first.is_done {
             (ovum.clone(), None)
@@ -107,7 +116,7 @@ impl Kernel {
         let truth = json!({
             "event": "computed", "number": number, "bailed": last.is_some(),
             "compute_start_ktime_ns": first.start_ktime_ns, "compute_end_ktime_ns": end.end_ktime_ns,
-            "dirtied_pages": loom::faults() - faults,
+            "dirtied_pages": loom::faults() - faults, "printed_ktime_ns": printed_ktime_ns,
         });
         let effects = effects(&ovum);
         Ok(Poked {
@@ -117,6 +126,17 @@ impl Kernel {
             effects,
             truth,
         })
+    }
+
+    /// Prints what an event prints; says from when to when it was sent, and 0 if there is nothing.
+    fn print(&self, king: &mut Outbox) -> anyhow::Result<(u64, u64)> {
+        if self.text.is_empty() {
+            return Ok((0, 0));
+        }
+        let body = jam(&Gift::Slog(self.text.clone()).to_noun());
+        let start_ktime_ns = monotonic_ns();
+        king.send_body(&body).context("cannot print to the king")?;
+        Ok((start_ktime_ns, monotonic_ns()))
     }
 
     /// Computes an event of the log again.
@@ -275,14 +295,4 @@ fn is_lag_peek(sample: &Noun) -> bool {
         ["lac", "fad"],
     ];
     spur().is_some_and(|spur| known.into_iter().any(|path| *spur == Noun::path(path)))
-}
-
-/// Urbit's time: 2^64 per second, since an epoch long before Unix (hoon.hoon `++yore`; 0x8000000cce9e0d80 is 1970).
-fn urbit_time() -> u128 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let seconds = 0x8000_000c_ce9e_0d80_u128 + u128::from(now.as_secs());
-    let fraction = (u128::from(now.subsec_nanos()) << 64) / 1_000_000_000;
-    (seconds << 64) | fraction
 }

@@ -1,33 +1,29 @@
 //! Mars: the process that computes. One thread with the loom, and a pool that commits to the event log (vere `mars.c`).
+//! As a serf (vere up to 3.5, `serf.c`) it has no log: it answers at once, and writes snapshots when it is told to.
 
 mod bracket;
-mod disk;
 mod event;
 mod snapshot;
+mod start;
 mod upkeep;
 
+pub use start::{run, run_serf};
+
 use std::collections::VecDeque;
-use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::ValueEnum as _;
-use noun::{Ship, cue};
-use rustix::fs::OFlags;
-use rustix::process::Resource;
+use noun::{Noun, cue};
 use serde_json::json;
 
-use crate::loom::{self, Loom};
-use crate::options::{Hints, MarsOptions, env};
-use crate::pier::{Lock, Pier};
+use crate::disk::Disk;
+use crate::ovum::{Ovum, urbit_time};
+use crate::pier::Lock;
 use crate::reactor::{Reactor, timeout_ms};
-use crate::spin;
 use crate::stream::{Inbox, Outbox, Received};
 use crate::sys::monotonic_ns;
-use crate::task::{Gift, Task};
-use crate::truth::{self, Truth};
-use disk::Disk;
+use crate::task::{Gift, Task, Worked};
+use crate::truth::Truth;
 use event::Kernel;
 use snapshot::Snapshots;
 
@@ -35,19 +31,16 @@ const KING: u64 = 0;
 const DISK: u64 = 1;
 const SIGNALS: u64 = 2;
 
-/// Pages of the heap that a new pier gets if the king says nothing.
-const DEFAULT_HEAP_PAGES: u32 = 1024;
-
 /// Events after which the caches are thrown away (vere `_mars_sure_feck`).
 const RECLAIM_EVENTS: u64 = 1024;
 
 /// Mars, once it is up.
 struct Mars {
     kernel: Kernel,
-    disk: Disk,
+    /// The event log and the pier's lock; a serf has neither.
+    log: Option<(Disk, Lock)>,
     snapshots: Snapshots,
     saved_event: u64,
-    lock: Lock,
     inbox: Inbox,
     king: OwnedFd,
     outbox: Outbox,
@@ -72,113 +65,14 @@ enum State {
     Exit,
 }
 
-/// Runs mars to its end.
-pub fn run(options: &MarsOptions) -> anyhow::Result<u8> {
-    let (king, outbox) = take_over_streams()?;
-    // A loom dumped as a core file would fill the disk of a test machine, so unlike vere no such limit is lifted.
-    crate::sys::raise_limit(Resource::Nofile, 10240);
-    let pier = Pier::open(&options.snap_dir);
-    let lock = pier.lock()?;
-    let name: Ship = variable(env::SHIP)
-        .and_then(|name| name.to_str()?.parse().ok())
-        .unwrap_or(Ship(0));
-    let (disk, ship) = Disk::open(&pier, name, options.lmdb_map_size)?;
-    let king_pid = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get() as u32);
-    spin::map(ship, king_pid, true).context("cannot make the spin stack in /dev/shm")?;
-    let truth_path = variable(env::TRUTH).map(|path| truth::mars_path(&PathBuf::from(path)));
-    let mut truth = Truth::create(truth_path.as_deref())?;
-
-    let snapshots = Snapshots::open(&pier)?;
-    let heap_pages = variable(env::HEAP_PAGES)
-        .and_then(|pages| pages.to_str()?.parse().ok())
-        .unwrap_or(DEFAULT_HEAP_PAGES);
-    let hints = variable(env::HINTS)
-        .and_then(|hints| Hints::from_str(hints.to_str()?, false).ok())
-        .unwrap_or_default();
-    let mut loom = map_loom(options.loom, heap_pages)?;
-    loom::install_fault_handler();
-    let is_old = snapshots.load(&mut loom)?;
-    let mut kernel = Kernel::new(loom, hints)?;
-    let saved_event = if is_old {
-        kernel.loom.event_number()
-    } else {
-        0
-    };
-    let mut mars = {
-        if !is_old {
-            kernel.fill_heap();
-        }
-        kernel.loom.fit_stack();
-        kernel
-            .loom
-            .guard()
-            .context("cannot protect the guard page")?;
-        let (frames, gifts) = (VecDeque::new(), VecDeque::new());
-        truth.record(&json!({"event": "mars", "mars_pid": std::process::id(), "start_ktime_ns": monotonic_ns()}));
-        truth.record(&crate::hoon::truth());
-        let inbox = Inbox::new();
-        let state = State::Work;
-        Mars {
-            kernel,
-            disk,
-            snapshots,
-            saved_event,
-            lock,
-            inbox,
-            king,
-            outbox,
-            frames,
-            gifts,
-            state,
-            truth,
-        }
-    };
-    mars.catch_up(is_old)?;
-    mars.send(&Gift::Ripe {
-        who: ship,
-        event_number: mars.kernel.loom.event_number(),
-    })?;
-    mars.run(options.snap_time.max(1) * 1_000_000_000)
-}
-
-/// Moves the streams to the king off the standard descriptors, so that no stray output gets between the frames.
-fn take_over_streams() -> anyhow::Result<(OwnedFd, Outbox)> {
-    let duplicate = |fd| {
-        rustix::io::fcntl_dupfd_cloexec(fd, 3).context("cannot duplicate the streams to the king")
-    };
-    let king = duplicate(rustix::stdio::stdin())?;
-    let out = duplicate(rustix::stdio::stdout())?;
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR, rustix::fs::Mode::empty())
-        .context("cannot open /dev/null")?;
-    rustix::stdio::dup2_stdin(&null).context("cannot replace the standard input")?;
-    rustix::stdio::dup2_stdout(rustix::stdio::stderr())
-        .context("cannot replace the standard output")?;
-    rustix::io::ioctl_fionbio(&king, true).context("cannot set up the stream from the king")?;
-    // A king that does not read holds mars up, as in vere.
-    rustix::io::ioctl_fionbio(&out, false).context("cannot set up the stream to the king")?;
-    Ok((king, Outbox::new(out)))
-}
-
-fn variable(name: &str) -> Option<OsString> {
-    std::env::var_os(name)
-}
-
-fn map_loom(bex: u32, heap_pages: u32) -> anyhow::Result<Loom> {
-    let heap_bytes = u64::from(heap_pages) * loom::PAGE_BYTES as u64;
-    if heap_bytes > (1 << bex) / 2 {
-        bail!(
-            "a heap of {heap_pages} pages does not fit into a loom of 2^{bex} bytes: raise --loom"
-        );
-    }
-    Loom::map(bex, heap_pages).with_context(|| {
-        format!("cannot map a loom of 2^{bex} bytes: lower --loom, or add memory or swap")
-    })
-}
-
 impl Mars {
     /// Brings the loom to the end of the event log, and makes sure that there is a snapshot.
     fn catch_up(&mut self, has_snapshot: bool) -> anyhow::Result<()> {
-        let (computed, logged) = (self.kernel.loom.event_number(), self.disk.committed());
+        let computed = self.kernel.loom.event_number();
+        let logged = self
+            .log
+            .as_ref()
+            .map_or(computed, |(disk, _)| disk.committed());
         if computed > logged {
             bail!(
                 "the snapshot is at event {computed}, the event log ends at {logged}: start with another pier"
@@ -188,8 +82,10 @@ impl Mars {
             eprintln!("---------------- playback starting ----------------\r");
             eprintln!("play: events {}-{logged}\r", computed + 1);
             let start_ktime_ns = monotonic_ns();
-            for ovum in self.disk.read_after(computed)? {
-                self.kernel.replay(&ovum);
+            if let Some((disk, _)) = &self.log {
+                for (_, ovum) in disk.read_after(computed)? {
+                    self.kernel.replay(&ovum);
+                }
             }
             let end_ktime_ns = monotonic_ns();
             eprintln!("---------------- playback complete ----------------\r");
@@ -204,32 +100,35 @@ impl Mars {
         Ok(())
     }
 
-    fn run(&mut self, snap_interval_ns: u64) -> anyhow::Result<u8> {
+    /// Works to the end; writes a snapshot every `snap_interval_ns`, or only when told to.
+    fn run(&mut self, snap_interval_ns: Option<u64>) -> anyhow::Result<u8> {
         let mut reactor = Reactor::new()?;
         reactor.add(&self.king, KING)?;
-        reactor.add(self.disk.completions(), DISK)?;
+        if let Some((disk, _)) = &self.log {
+            reactor.add(disk.completions(), DISK)?;
+        }
         reactor.add(self.kernel.signals(), SIGNALS)?;
-        let mut snap_due_ns = monotonic_ns() + snap_interval_ns;
+        let mut snap_due_ns = snap_interval_ns.map(|interval| monotonic_ns() + interval);
         loop {
             // Frames are taken up one per turn of the loop, by a timer of no length. It also turns while a snapshot
             // waits for a commit.
             let due = if self.frames.is_empty() {
                 snap_due_ns
             } else {
-                0
+                Some(0)
             };
-            for ready in reactor.wait(timeout_ms(monotonic_ns(), Some(due)))? {
+            for ready in reactor.wait(timeout_ms(monotonic_ns(), due))? {
                 match ready.token {
                     KING => match self.inbox.receive(self.king.as_fd())? {
                         Received::Frames(frames) => self.frames.extend(frames),
                         Received::End => return self.abandoned(),
                     },
-                    DISK => self.committed()?,
+                    DISK => self.take_commits()?,
                     _ => self.show_status(),
                 }
             }
-            if monotonic_ns() >= snap_due_ns {
-                snap_due_ns = monotonic_ns() + snap_interval_ns;
+            if snap_due_ns.is_some_and(|due| monotonic_ns() >= due) {
+                snap_due_ns = snap_interval_ns.map(|interval| monotonic_ns() + interval);
                 if self.kernel.loom.event_number() > self.saved_event && self.state == State::Work {
                     self.state = State::Save;
                 }
@@ -244,7 +143,9 @@ impl Mars {
                 self.truth
                     .record(&json!({"event": "exit", "at_ktime_ns": monotonic_ns()}));
                 self.truth.flush()?;
-                self.lock.release();
+                if let Some((_, lock)) = &self.log {
+                    lock.release();
+                }
                 return Ok(0);
             }
             self.truth.flush_if_due()?;
@@ -263,32 +164,16 @@ impl Mars {
     fn kick(&mut self, frame: &[u8]) -> anyhow::Result<()> {
         let task = cue(frame).context("the king sent no noun")?;
         match Task::from_noun(&task).context("the king sent a noun that is no task")? {
-            Task::Poke(ovum) => {
-                let received_ktime_ns = monotonic_ns();
-                let result = self.kernel.poke(&ovum, &mut self.outbox)?;
-                let mut line = result.truth;
-                line["received_ktime_ns"] = received_ktime_ns.into();
-                let number = self.kernel.loom.event_number();
-                let queued_ktime_ns = monotonic_ns();
-                self.disk.plan(result.now, &result.ovum, result.mug)?;
-                line["commit_queued_ktime_ns"] = queued_ktime_ns.into();
-                self.truth.record(&line);
-                self.gifts.push_back(Pending {
-                    gift: Gift::Poke(Some(result.effects)),
-                    event: Some(number),
-                });
-                if number.is_multiple_of(RECLAIM_EVENTS) {
-                    let mut line = self.kernel.reclaim().to_truth("reclaim");
-                    line["number"] = number.into();
-                    self.truth.record(&line);
-                }
-            }
+            Task::Poke(ovum) => self.poke(&ovum)?,
+            Task::Work(now, ovum) => self.work(now, &ovum)?,
+            Task::Play(first, jobs) => self.play(first, &jobs)?,
             Task::Peek(sample) => {
                 let result = self.kernel.peek(&sample);
-                self.gifts.push_back(Pending {
-                    gift: Gift::Peek(result),
-                    event: None,
-                });
+                let gift = match self.log {
+                    Some(_) => Gift::Peek(result),
+                    None => Gift::OldPeek(result),
+                };
+                self.gifts.push_back(Pending { gift, event: None });
             }
             Task::Pack => {
                 let upkeep = self.kernel.pack();
@@ -307,20 +192,89 @@ impl Mars {
                 });
             }
             Task::Save => self.state = State::Save,
-            Task::Exit => self.state = State::Exit,
+            Task::OldSave(_) => {
+                self.save()?;
+                self.send(&Gift::Live)?;
+            }
+            Task::Exit | Task::OldExit => self.state = State::Exit,
         }
         Ok(())
     }
 
-    fn committed(&mut self) -> anyhow::Result<()> {
-        for commit in self.disk.complete()? {
-            self.truth.record(&json!({
-                "event": "commit", "first_event": commit.first_event, "events": commit.events,
-                "start_ktime_ns": commit.start_ktime_ns,
-                "data_sync_start_ktime_ns": commit.data_sync_ktime_ns.0,
-                "data_sync_end_ktime_ns": commit.data_sync_ktime_ns.1,
-                "end_ktime_ns": commit.end_ktime_ns,
-            }));
+    /// Computes an event, and gives it to be committed. Its effects wait for that.
+    fn poke(&mut self, ovum: &Ovum) -> anyhow::Result<()> {
+        let received_ktime_ns = monotonic_ns();
+        let result = self.kernel.poke(urbit_time(), ovum, &mut self.outbox)?;
+        let mut line = result.truth;
+        line["received_ktime_ns"] = received_ktime_ns.into();
+        let number = self.kernel.loom.event_number();
+        let queued_ktime_ns = monotonic_ns();
+        let (disk, _) = self.log.as_mut().context("a serf does not commit")?;
+        disk.plan(result.now, &result.ovum, result.mug)?;
+        line["commit_queued_ktime_ns"] = queued_ktime_ns.into();
+        self.truth.record(&line);
+        self.gifts.push_back(Pending {
+            gift: Gift::Poke(Some(result.effects)),
+            event: Some(number),
+        });
+        self.reclaim_if_due();
+        Ok(())
+    }
+
+    /// Computes an event, and answers at once; upkeep comes after that (vere 3.5 `main.c`, `_cw_serf_writ`).
+    fn work(&mut self, now: u128, ovum: &Ovum) -> anyhow::Result<()> {
+        let received_ktime_ns = monotonic_ns();
+        let result = self.kernel.poke(now, ovum, &mut self.outbox)?;
+        let mut line = result.truth;
+        let worked = Worked {
+            number: self.kernel.loom.event_number(),
+            mug: result.mug,
+            swapped: (result.ovum != *ovum).then_some((result.now, result.ovum)),
+            effects: result.effects,
+        };
+        line["received_ktime_ns"] = received_ktime_ns.into();
+        line["answered_ktime_ns"] = monotonic_ns().into();
+        self.send(&Gift::Work(worked))?;
+        self.truth.record(&line);
+        self.reclaim_if_due();
+        Ok(())
+    }
+
+    /// Computes events of the log again, as `[now wire card]`s.
+    fn play(&mut self, first: u64, jobs: &[Noun]) -> anyhow::Result<()> {
+        let next = self.kernel.loom.event_number() + 1;
+        if first != next {
+            bail!("the king replays from event {first}, the next one is {next}");
+        }
+        for job in jobs {
+            let ovum = job.as_cell().and_then(|(_, ovum)| Ovum::from_noun(ovum));
+            let ovum = ovum.context("the king replays what is no event")?;
+            self.kernel.replay(&ovum);
+        }
+        self.send(&Gift::Play)
+    }
+
+    fn reclaim_if_due(&mut self) {
+        let number = self.kernel.loom.event_number();
+        if number.is_multiple_of(RECLAIM_EVENTS) {
+            let mut line = self.kernel.reclaim().to_truth("reclaim");
+            line["number"] = number.into();
+            self.truth.record(&line);
+        }
+    }
+
+    /// The last event that is in the log, as far as that is this process' to know.
+    fn committed(&self) -> u64 {
+        let disk = self.log.as_ref().map(|(disk, _)| disk);
+        disk.map_or(self.kernel.loom.event_number(), Disk::committed)
+    }
+
+    fn take_commits(&mut self) -> anyhow::Result<()> {
+        let Some((disk, _)) = &mut self.log else {
+            return Ok(());
+        };
+        for commit in disk.complete()? {
+            self.truth.record(&commit.to_truth());
         }
         Ok(())
     }
@@ -331,7 +285,7 @@ impl Mars {
         while self
             .gifts
             .front()
-            .is_some_and(|next| next.event <= Some(self.disk.committed()))
+            .is_some_and(|next| next.event <= Some(self.committed()))
         {
             let Some(pending) = self.gifts.pop_front() else {
                 break;
@@ -343,7 +297,7 @@ impl Mars {
                 self.truth.record(&line);
             }
         }
-        if self.state == State::Work || self.disk.committed() < self.kernel.loom.event_number() {
+        if self.state == State::Work || self.committed() < self.kernel.loom.event_number() {
             return Ok(false);
         }
         self.save()?;
@@ -382,7 +336,7 @@ impl Mars {
         eprintln!(
             "disk: event={} committed={}\r",
             self.kernel.loom.event_number(),
-            self.disk.committed()
+            self.committed()
         );
     }
 }

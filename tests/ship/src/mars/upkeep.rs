@@ -7,9 +7,10 @@ use noun::Noun;
 use serde_json::{Value, json};
 
 use super::event::Kernel;
+use crate::ovum::Workload;
 use crate::stream::Outbox;
 use crate::sys::monotonic_ns;
-use crate::task::{Gift, Workload};
+use crate::task::Gift;
 
 /// Packing: 195 ms, of which its writes to clean pages are a third.
 const PACK_US_PER_PAGE: u64 = 46;

@@ -35,11 +35,11 @@ pub fn pairs(evidence: &Evidence<'_>) -> Option<Pairs> {
     let syncs: Vec<u64> = syncs.collect();
     // When the answer to a message may come at the earliest.
     let ready = |message: &Message, work: &Work| match message.kind() {
-        Some(_) => {
+        Some(_) if !evidence.at_once => {
             let next = syncs.partition_point(|sync| *sync < work.end_ktime_ns);
             syncs.get(next).copied().unwrap_or(u64::MAX)
         }
-        None => work.end_ktime_ns,
+        _ => work.end_ktime_ns,
     };
     let fits = |begun: usize| {
         messages

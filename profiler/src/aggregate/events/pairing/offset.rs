@@ -77,7 +77,11 @@ impl Fit {
             let is_alike = discriminant(&message.content) == discriminant(&answer.content);
             fit.check(is_alike && answered >= ready);
             if let (Some(_), Some(work)) = (message.kind(), work) {
-                fit.check_commit(evidence, work, answered);
+                if evidence.at_once {
+                    fit.check_next(evidence, work, answered);
+                } else {
+                    fit.check_commit(evidence, work, answered);
+                }
             }
         }
         for quiet in evidence.quiet {
@@ -87,6 +91,14 @@ impl Fit {
             }
         }
         fit
+    }
+
+    /// A serf answers an event before it computes the next.
+    fn check_next(&mut self, evidence: &Evidence<'_>, work: &Work, answered: u64) {
+        let computations = evidence.computations;
+        let next = computations.partition_point(|one| one.start_ktime_ns < work.end_ktime_ns);
+        let next = computations.get(next);
+        self.check(next.is_none_or(|next| answered < next.start_ktime_ns));
     }
 
     /// Mars begins no commit before it has released the one before, and each takes all that waits.

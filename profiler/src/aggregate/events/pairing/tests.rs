@@ -15,6 +15,8 @@ fn evidence<'a>(
         commits: &[],
         rests: &[],
         quiet: &[],
+        at_once: false,
+        has_gaps: false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! `profile now`: what a ship does at this moment. Looks at it for a second, from `/proc` alone.
 
+mod code;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -23,6 +25,7 @@ use crate::render;
 use crate::ship::conn::{self, Conn, ConnError, KingInfo, Question};
 use crate::ship::loom::{self, LoomAnswer, LoomError};
 use crate::ship::{Selector, Ship, discover};
+use code::Code;
 
 /// Looks at the ship. With [`LOOK_EVERY`] they take a second, so that the answer is there within two.
 const LOOKS: u32 = 21;
@@ -194,6 +197,7 @@ struct Looker<'a> {
     roots: &'a Roots,
     ship: &'a Ship,
     threads: BTreeMap<u32, ThreadIdentity>,
+    code: Option<Code>,
     incomplete: Vec<String>,
 }
 
@@ -203,6 +207,7 @@ impl<'a> Looker<'a> {
             roots,
             ship,
             threads: BTreeMap::new(),
+            code: ship.mars.as_ref().map(|mars| Code::open(roots, mars.tgid)),
             incomplete: Vec::new(),
         }
     }
@@ -230,9 +235,13 @@ impl<'a> Looker<'a> {
             self.look_at_threads(tgid, &mut threads);
         }
         let mars_stat = mars.and_then(|tgid| Process::new(self.roots, tgid).stat().ok());
+        let event = mars.and_then(|tgid| self.event(tgid));
+        let is_running = event.is_some_and(|event| event.is_running);
+        let code = self.code.as_mut().filter(|_| is_running);
         Moment {
             at_ktime_ns,
-            event: mars.and_then(|tgid| self.event(tgid)),
+            event,
+            code: code.and_then(Code::look),
             threads,
             has_snapshot_files: exists(&self.ship.pier.reachable.join(SNAPSHOT_FILE)),
             mars_major_faults_total: mars_stat.map(|stat| stat.majflt),

@@ -12,10 +12,11 @@ use heed::byteorder::NativeEndian;
 use heed::types::{Bytes, Str, U64};
 use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, IntegerComparator};
 use noun::{Atom, Noun, Ship, cue, jam};
+use serde_json::{Value, json};
 
+use crate::ovum::Ovum;
 use crate::pier::Pier;
 use crate::sys::monotonic_ns;
-use crate::task::Ovum;
 
 /// Most events in one transaction (vere `disk.c:169`).
 const BATCH_EVENTS: usize = 100;
@@ -37,6 +38,13 @@ pub struct Disk {
     committed: u64,
 }
 
+/// Size of the event log's map by default, on x86_64 and elsewhere (vere `main.c:202-211`).
+pub const MAP_BYTES: u64 = if cfg!(target_arch = "x86_64") {
+    1 << 40
+} else {
+    0x7d_0000_0000
+};
+
 /// A transaction that ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Commit {
@@ -50,6 +58,19 @@ pub struct Commit {
     pub data_sync_ktime_ns: (u64, u64),
     /// When all was done. The meta page is written, synchronously, from the end of the data sync to here.
     pub end_ktime_ns: u64,
+}
+
+impl Commit {
+    /// Its line of ground truth.
+    pub fn to_truth(self) -> Value {
+        json!({
+            "event": "commit", "first_event": self.first_event, "events": self.events,
+            "start_ktime_ns": self.start_ktime_ns,
+            "data_sync_start_ktime_ns": self.data_sync_ktime_ns.0,
+            "data_sync_end_ktime_ns": self.data_sync_ktime_ns.1,
+            "end_ktime_ns": self.end_ktime_ns,
+        })
+    }
 }
 
 /// What the threads share with the loop.
@@ -70,7 +91,12 @@ struct Job {
 
 impl Disk {
     /// Opens the event log, or begins one for `ship`. Returns whose ship it is.
-    pub fn open(pier: &Pier, ship: Ship, map_bytes: usize) -> anyhow::Result<(Self, Ship)> {
+    pub fn open(
+        pier: &Pier,
+        ship: Ship,
+        map_bytes: usize,
+        vere: &str,
+    ) -> anyhow::Result<(Self, Ship)> {
         let ship = identity(&pier.log(), ship, map_bytes)?;
         let epoch = pier.epoch();
         let write = |name: &str, text: &str| {
@@ -81,7 +107,7 @@ impl Disk {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
         };
         write("epoc.txt", "2")?;
-        write("vere.txt", "4.6")?;
+        write("vere.txt", vere)?;
         let env = open_env(&epoch, map_bytes)?;
         let (events, committed) =
             open_events(&env).with_context(|| format!("cannot read {}", epoch.display()))?;
@@ -132,6 +158,13 @@ impl Disk {
 
     /// Takes in what ended, and starts the next transaction.
     pub fn complete(&mut self) -> anyhow::Result<Vec<Commit>> {
+        let commits = self.take_ended()?;
+        self.start_commit()?;
+        Ok(commits)
+    }
+
+    /// Takes in what ended.
+    pub fn take_ended(&mut self) -> anyhow::Result<Vec<Commit>> {
         let mut counter = [0; 1024];
         let _nothing_yet = rustix::io::read(&self.pool.eventfd, &mut counter);
         let ended: Vec<_> = locked(&self.pool.done).drain(..).collect();
@@ -143,12 +176,11 @@ impl Disk {
             self.is_committing = false;
             commits.push(commit);
         }
-        self.start_commit()?;
         Ok(commits)
     }
 
     /// The events after `after`, for a replay.
-    pub fn read_after(&self, after: u64) -> anyhow::Result<Vec<Ovum>> {
+    pub fn read_after(&self, after: u64) -> anyhow::Result<Vec<(u128, Ovum)>> {
         let txn = self.env.read_txn()?;
         let facts = self.events.range(&txn, &(after + 1..))?;
         facts
@@ -156,13 +188,17 @@ impl Disk {
                 let (number, fact) = fact?;
                 fact.get(4..)
                     .and_then(|job| cue(job).ok())
-                    .and_then(|job| Ovum::from_noun(job.as_cell()?.1))
+                    .and_then(|job| {
+                        let (now, ovum) = job.as_cell()?;
+                        Some((now.as_atom()?.as_u128()?, Ovum::from_noun(ovum)?))
+                    })
                     .with_context(|| format!("event {number} of the event log is damaged"))
             })
             .collect()
     }
 
-    fn start_commit(&mut self) -> anyhow::Result<()> {
+    /// Starts a transaction of what waits, unless one is under way.
+    pub fn start_commit(&mut self) -> anyhow::Result<()> {
         if self.is_committing || self.waiting.is_empty() {
             return Ok(());
         }
