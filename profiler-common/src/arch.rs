@@ -8,11 +8,30 @@
 /// fault, an interrupt's return path or another exception.
 pub const NO_SYSCALL: i32 = -1;
 
+/// Where the kernel keeps the registers of what a signal interrupted, from the address behind that which
+/// the handler returns to.
+#[derive(Clone, Copy)]
+pub struct SignalRegisters {
+    /// Instruction pointer.
+    pub pc: u64,
+    /// Stack pointer.
+    pub sp: u64,
+    /// Frame pointer.
+    pub fp: u64,
+}
+
 #[cfg(any(
     bpf_target_arch = "x86_64",
     all(not(target_arch = "bpf"), target_arch = "x86_64")
 ))]
 mod numbers {
+    /// `struct rt_sigframe` (`arch/x86/include/asm/sigframe.h`): behind the address of the restorer is
+    /// `struct ucontext`, with the `gregs` at 40 (`include/uapi/asm/sigcontext.h`).
+    pub const SIGNAL_REGISTERS: Option<super::SignalRegisters> = Some(super::SignalRegisters {
+        pc: 40 + 16 * 8,
+        sp: 40 + 15 * 8,
+        fp: 40 + 10 * 8,
+    });
     /// Size of a kernel stack, `THREAD_SIZE` (`arch/x86/include/asm/page_64_types.h`, no KASAN).
     pub const KERNEL_STACK_BYTES: u64 = 16 * 1024;
     /// `pwrite64`.
@@ -37,6 +56,9 @@ mod numbers {
     all(not(target_arch = "bpf"), target_arch = "aarch64")
 ))]
 mod numbers {
+    /// None: the kernel links the frame of the handler to what was interrupted by a frame record
+    /// (`arch/arm64/kernel/signal.c`, `struct frame_record`), and keeps the registers elsewhere.
+    pub const SIGNAL_REGISTERS: Option<super::SignalRegisters> = None;
     /// Size of a kernel stack, `THREAD_SIZE` (`arch/arm64/include/asm/memory.h`, 4 KiB pages).
     pub const KERNEL_STACK_BYTES: u64 = 16 * 1024;
     /// `pwrite64`.
@@ -55,7 +77,7 @@ mod numbers {
     ];
 }
 
-pub use numbers::{FDATASYNC, KERNEL_STACK_BYTES, PWRITE64};
+pub use numbers::{FDATASYNC, KERNEL_STACK_BYTES, PWRITE64, SIGNAL_REGISTERS};
 
 /// Whether a thread that sleeps (interruptibly) in this syscall usually waits for work: such
 /// waits get no stack, since they would drown the others.

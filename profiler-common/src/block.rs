@@ -1,6 +1,7 @@
 //! Block I/O of the threads that queued it.
 
-use crate::record::{RecordHeader, STACK_WORDS, StackLengths};
+use crate::record::{RecordHeader, StackLengths};
+use crate::stack::StackScratch;
 use crate::writeback::FileKey;
 use crate::{histogram, shared};
 
@@ -46,8 +47,8 @@ shared! {
     pub struct BioScratch {
         /// The record.
         pub record: BioRecord,
-        /// The frames behind it.
-        pub frames: [u64; STACK_WORDS],
+        /// The stacks behind it.
+        pub stack: StackScratch,
     }
 
     /// A bio of a watched thread was completed. Its header's time is that moment; the thread is

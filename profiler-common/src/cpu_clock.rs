@@ -1,7 +1,8 @@
 //! Samples of what a ship's threads do on CPU.
 
-use crate::record::{RecordHeader, STACK_WORDS, StackLengths};
+use crate::record::{RecordHeader, StackLengths};
 use crate::shared;
+use crate::stack::StackScratch;
 
 shared! {
     /// A watched thread was running when the sampling clock ticked. Followed by its stacks.
@@ -16,7 +17,7 @@ shared! {
     pub struct SampleScratch {
         /// The record.
         pub record: SampleRecord,
-        /// The frames behind it.
-        pub frames: [u64; STACK_WORDS],
+        /// The stacks behind it.
+        pub stack: StackScratch,
     }
 }

@@ -23,6 +23,7 @@ pub mod sampling;
 pub mod sched;
 pub mod ship;
 pub mod snapshot;
+pub mod stack;
 pub mod syscall;
 pub mod udp;
 pub mod writeback;

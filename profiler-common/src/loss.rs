@@ -52,5 +52,8 @@ pub const AMES_SLOT: u32 = 18;
 /// under its name.
 pub const FILE_SLOT: u32 = 19;
 
+/// A thread found no room in `SCHED_STACKS`: its wait is recorded without a stack.
+pub const WAIT_STACK: u32 = 22;
+
 /// Number of reasons.
-pub const REASONS: u32 = 22;
+pub const REASONS: u32 = 23;

@@ -1,7 +1,8 @@
 //! Memory: major faults, and where the kernel makes threads free memory themselves.
 
-use crate::record::{RecordHeader, STACK_WORDS, StackLengths};
+use crate::record::{RecordHeader, StackLengths};
 use crate::shared;
+use crate::stack::StackScratch;
 
 /// Not freeing memory.
 pub const WORK_NONE: u32 = 0;
@@ -78,8 +79,8 @@ shared! {
     pub struct FaultScratch {
         /// The record.
         pub record: FaultRecord,
-        /// The frames behind it.
-        pub frames: [u64; STACK_WORDS],
+        /// The stacks behind it.
+        pub stack: StackScratch,
     }
 }
 

@@ -28,6 +28,20 @@ shared! {
         pub task_sum_exec: u32,
         /// Number of the syscall in the saved registers (`pt_regs.orig_ax`, `.syscallno`).
         pub regs_syscall: u32,
+        /// Instruction pointer in the saved registers (`pt_regs.ip`, `.pc`).
+        pub regs_ip: u32,
+        /// Stack pointer in the saved registers (`pt_regs.sp`).
+        pub regs_sp: u32,
+        /// Frame pointer in the saved registers (`pt_regs.bp`, `.regs[29]`).
+        pub regs_fp: u32,
+        /// `task_struct.mm`.
+        pub task_mm: u32,
+        /// `mm_struct.start_code`; `end_code` is right behind it.
+        pub mm_start_code: u32,
+        /// `task_struct.sighand`.
+        pub task_sighand: u32,
+        /// `sighand_struct.action[SIGSEGV - 1].sa.sa_restorer`, else [`ABSENT`].
+        pub sighand_restorer: u32,
         /// Size of `pt_regs`.
         pub regs_bytes: u32,
         /// 1 if the kernel has the helper `bpf_task_pt_regs` (5.15 and later).

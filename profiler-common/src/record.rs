@@ -22,15 +22,6 @@ pub const KIND_SYSCALL: u32 = 8;
 /// [`crate::hoon::HoonRecord`].
 pub const KIND_HOON: u32 = 9;
 
-/// Most user frames that a record carries: the kernel's own default limit
-/// (`kernel.perf_event_max_stack`, 127).
-pub const MAX_USER_FRAMES: usize = 127;
-/// Most kernel frames that a record carries.
-pub const MAX_KERNEL_FRAMES: usize = 63;
-/// Space that a program keeps for both stacks: user frames, then kernel frames behind them. The
-/// two spare words let the verifier see that a masked length stays inside.
-pub const STACK_WORDS: usize = MAX_USER_FRAMES + 1 + MAX_KERNEL_FRAMES + 1;
-
 shared! {
     /// First bytes of every record.
     pub struct RecordHeader {
@@ -46,13 +37,18 @@ shared! {
         pub tid: u32,
     }
 
-    /// How many frames follow the record: user frames, innermost first, then kernel frames,
-    /// innermost first, each a `u64` address.
+    /// What follows the record: user frames, innermost first, then kernel frames, innermost first,
+    /// each a `u64` address; then pieces of the user's stack, each a `stack::SegmentHead` and its
+    /// bytes.
     pub struct StackLengths {
         /// Bytes of user frames. 0 if none was asked for or none could be read.
-        pub user_bytes: u32,
+        pub user_bytes: u16,
+        /// One of `stack::WALK_…`.
+        pub walk: u16,
         /// Bytes of kernel frames.
-        pub kernel_bytes: u32,
+        pub kernel_bytes: u16,
+        /// Bytes of the pieces, heads included.
+        pub copy_bytes: u16,
     }
 }
 
@@ -60,6 +56,8 @@ impl StackLengths {
     /// No frames.
     pub const NONE: Self = Self {
         user_bytes: 0,
+        walk: 0,
         kernel_bytes: 0,
+        copy_bytes: 0,
     };
 }

@@ -1,7 +1,8 @@
 //! Sampling mode: what it takes of stacks, added up where they are taken.
 
-use crate::record::{STACK_WORDS, StackLengths};
+use crate::record::StackLengths;
 use crate::shared;
+use crate::stack::SUM_WORDS;
 
 /// `kind` in a [`StackKey`]: the thread was running when the sampling clock ticked.
 pub const STACK_ON_CPU: u32 = 1;
@@ -62,7 +63,7 @@ shared! {
         /// How many of the frames are the user's, how many the kernel's.
         pub lengths: StackLengths,
         /// User frames, then kernel frames right behind them; what lies behind means nothing.
-        pub frames: [u64; STACK_WORDS],
+        pub frames: [u64; SUM_WORDS],
     }
 
     /// Value of `STACK_PENDING`: what a thread's next stack depends on.

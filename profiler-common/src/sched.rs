@@ -1,7 +1,8 @@
 //! Scheduler: each thread's time on CPU, in the run queue and blocked.
 
 use crate::memory::MemoryTotals;
-use crate::record::{RecordHeader, STACK_WORDS, StackLengths};
+use crate::record::{RecordHeader, StackLengths};
+use crate::stack::StackScratch;
 use crate::{COMM_LEN, histogram, shared};
 
 /// Nothing seen of the thread yet.
@@ -119,8 +120,14 @@ shared! {
         pub memory: MemoryTotals,
         /// The wait that is open, or was the last.
         pub wait: WaitRecord,
-        /// Its stacks: user frames, then kernel frames right behind them.
-        pub frames: [u64; STACK_WORDS],
+    }
+
+    /// Value of `SCHED_STACKS`: the stacks that a thread blocked with.
+    pub struct WaitScratch {
+        /// Where the record is put together when the wait is over.
+        pub record: WaitRecord,
+        /// The stacks behind it.
+        pub stack: StackScratch,
     }
 
     /// Key of `SCHED_WAITS`.

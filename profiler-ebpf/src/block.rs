@@ -216,7 +216,7 @@ fn try_block_bio_queue(
     // (the kernel refuses recursion), and preemption is off.
     unsafe {
         let lengths = if with_stack {
-            stack::take(ctx.as_ptr(), &raw mut (*scratch).frames)
+            stack::take(ctx.as_ptr(), &raw mut (*scratch).stack)
         } else {
             StackLengths::NONE
         };

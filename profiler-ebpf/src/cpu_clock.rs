@@ -38,7 +38,7 @@ fn try_cpu_clock(ctx: &PerfEventContext) -> Option<()> {
     let scratch = CPU_CLOCK_SCRATCH.get_ptr_mut(0)?;
     // SAFETY: this CPU's scratch; perf events of one CPU do not nest.
     unsafe {
-        let lengths = stack::take(ctx.as_ptr(), &raw mut (*scratch).frames);
+        let lengths = stack::take(ctx.as_ptr(), &raw mut (*scratch).stack);
         (*scratch).record = SampleRecord {
             header: RecordHeader {
                 ktime_ns: now,

@@ -18,6 +18,13 @@ pub static OFFSETS: Offsets = Offsets {
     task_flags: ABSENT,
     task_sum_exec: ABSENT,
     regs_syscall: ABSENT,
+    regs_ip: ABSENT,
+    regs_sp: ABSENT,
+    regs_fp: ABSENT,
+    task_mm: ABSENT,
+    mm_start_code: ABSENT,
+    task_sighand: ABSENT,
+    sighand_restorer: ABSENT,
     regs_bytes: ABSENT,
     has_task_pt_regs: 0,
     switch_has_prev_state: 0,
@@ -194,6 +201,66 @@ fn saved_syscall_nr(task: *const c_void) -> i32 {
 /// (6.9), where the helper is used.
 #[inline(always)]
 fn syscall_nr_on_stack(stack: u64) -> i32 {
-    let regs = stack + KERNEL_STACK_BYTES - offset!(regs_bytes) as u64;
-    read::<i64>(regs as *const c_void, offset!(regs_syscall)).map_or(NO_SYSCALL, |nr| nr as i32)
+    read::<i64>(regs_on_stack(stack), offset!(regs_syscall)).map_or(NO_SYSCALL, |nr| nr as i32)
+}
+
+#[inline(always)]
+fn regs_on_stack(stack: u64) -> *const c_void {
+    (stack + KERNEL_STACK_BYTES - offset!(regs_bytes) as u64) as *const c_void
+}
+
+/// Instruction, stack and frame pointer that the current thread had in user space.
+#[inline(always)]
+pub fn user_registers() -> Option<[u64; 3]> {
+    let places = [offset!(regs_ip), offset!(regs_sp), offset!(regs_fp)];
+    if offset!(has_task_pt_regs) != 0 {
+        // SAFETY: no arguments; the helper takes the task that the other returns.
+        let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as *const c_void;
+        if regs.is_null() {
+            return None;
+        }
+        // SAFETY: the helper returns a pointer that the verifier knows the type of.
+        return Some(places.map(|place| unsafe { load(regs, place) }));
+    }
+    // SAFETY: no arguments.
+    let task = unsafe { bpf_get_current_task() } as *const c_void;
+    let regs = regs_on_stack(read(task, offset!(task_stack))?);
+    Some([
+        read(regs, places[0])?,
+        read(regs, places[1])?,
+        read(regs, places[2])?,
+    ])
+}
+
+/// What is known of the current process' code.
+pub struct ProcessCode {
+    /// Where the executable's begins.
+    pub start: u64,
+    /// First address behind it.
+    pub end: u64,
+    /// Where handlers of SIGSEGV return to; 0 if there is none.
+    pub restorer: u64,
+}
+
+/// Code of the current process; nothing if it has no memory.
+#[inline(always)]
+pub fn process_code() -> Option<ProcessCode> {
+    // SAFETY: no arguments.
+    let task = unsafe { bpf_get_current_task() } as *const c_void;
+    let mm = read::<u64>(task, offset!(task_mm))?;
+    if mm == 0 {
+        return None;
+    }
+    let [start, end] = read::<[u64; 2]>(mm as *const c_void, offset!(mm_start_code))?;
+    let restorer = if offset!(sighand_restorer) == ABSENT {
+        0
+    } else {
+        let sighand = read::<u64>(task, offset!(task_sighand))?;
+        read(sighand as *const c_void, offset!(sighand_restorer)).unwrap_or(0)
+    };
+    Some(ProcessCode {
+        start,
+        end,
+        restorer,
+    })
 }

@@ -13,6 +13,7 @@ mod ames;
 mod atomic;
 mod block;
 mod cpu_clock;
+mod frames;
 mod hoon;
 mod kernel;
 mod loss;

@@ -16,7 +16,7 @@ use profiler_common::memory::{
     FaultRecord, FaultScratch, Function, Functions, RECORD_INTERVAL_NS, SEARCHED_FRAMES,
     WORK_COMPACTION, WORK_NONE, WORK_RECLAIM,
 };
-use profiler_common::record::{KIND_FAULT, RecordHeader, STACK_WORDS, StackLengths};
+use profiler_common::record::{KIND_FAULT, RecordHeader, StackLengths};
 use profiler_common::sched::{COMPACTION, RECLAIM, STATE_ON_CPU, SWAP_IN, Thread};
 use profiler_common::ship::Window;
 use profiler_common::snapshot::PHASE_NONE;
@@ -105,22 +105,6 @@ pub unsafe fn add_on_cpu(thread: *mut Thread, now: u64, window: &Window) {
     }
 }
 
-/// What a thread that blocks is blocked for: what the kernel makes it do, else what its kernel frames
-/// tell, else the syscall that it is in.
-///
-/// # Safety
-/// `thread` must be a live map value whose stacks were just taken.
-#[inline(always)]
-pub unsafe fn blocked_for(thread: *mut Thread, syscall_nr: i32) -> i32 {
-    // SAFETY: by the contract.
-    let (work, lengths) = unsafe { ((*thread).work, (*thread).wait.stack) };
-    match worked_for(work) {
-        Some(reason) => reason,
-        // SAFETY: by the contract.
-        None => unsafe { from_frames(&raw const (*thread).frames, &lengths, syscall_nr) },
-    }
-}
-
 /// What the kernel makes a thread do, as the reason of a wait.
 #[inline(always)]
 pub fn worked_for(work: u32) -> Option<i32> {
@@ -131,24 +115,19 @@ pub fn worked_for(work: u32) -> Option<i32> {
     }
 }
 
-/// Searches the kernel frames. A function of its own, so that the verifier walks it once.
+/// What the kernel frames among some words tell of what a thread is blocked for; else the syscall.
 ///
 /// # Safety
-/// `frames` must be valid.
+/// The words must hold a stack of which `kernel` is the part.
 #[inline(always)]
-pub unsafe fn from_frames(
-    frames: *const [u64; STACK_WORDS],
-    lengths: &StackLengths,
-    syscall_nr: i32,
-) -> i32 {
+pub unsafe fn from_frames(words: *const u64, kernel: stack::KernelPart, syscall_nr: i32) -> i32 {
     let functions = constant(&raw const FUNCTIONS);
-    let (first, count) = stack::kernel_words(lengths);
     for i in 0..SEARCHED_FRAMES {
-        if i >= count {
+        if i >= kernel.count {
             break;
         }
-        // SAFETY: `first` is at most 127 and `i` below 32, so inside of the array.
-        let address = unsafe { *frames.cast::<u64>().add(first + i) };
+        // SAFETY: by the contract.
+        let address = unsafe { *words.add(kernel.first + i) };
         if functions.swap_in.holds(address) {
             return SWAP_IN;
         }
@@ -260,7 +239,7 @@ fn try_page_fault_major(ctx: &PerfEventContext) -> Option<()> {
     // SAFETY: this CPU's scratch; preemption is off, and no fault happens in here.
     unsafe {
         let lengths = if with_stack {
-            stack::take(ctx.as_ptr(), &raw mut (*scratch).frames)
+            stack::take(ctx.as_ptr(), &raw mut (*scratch).stack)
         } else {
             StackLengths::NONE
         };

@@ -9,11 +9,11 @@ use aya_ebpf::programs::BtfTracePointContext;
 use core::ffi::c_void;
 use profiler_common::arch::NO_SYSCALL;
 use profiler_common::loss as reason;
-use profiler_common::record::{STACK_WORDS, StackLengths};
 use profiler_common::sampling::{
     Control, PendingStack, STACK_OFF_CPU, STACK_ON_CPU, StackKey, StackSum, stack_slot,
 };
 use profiler_common::sched::Thread;
+use profiler_common::stack::SUM_WORDS;
 
 use crate::{atomic, loss, memory, stack};
 
@@ -71,7 +71,7 @@ pub fn ticked(ctx: *mut c_void, tgid: u32, tid: u32) -> Option<()> {
         if *ticks % control.on_cpu_every != 0 {
             return None;
         }
-        (*scratch).lengths = stack::take(ctx, &raw mut (*scratch).frames);
+        (*scratch).lengths = stack::take_sum(ctx, &raw mut (*scratch).frames);
         let key = StackKey {
             hash: hash(scratch),
             tgid,
@@ -112,15 +112,16 @@ pub unsafe fn blocks(ctx: *mut c_void, thread: *mut Thread, tid: u32, now: u64) 
             return None;
         }
         let lengths = if is_due {
-            stack::take(ctx, &raw mut (*scratch).frames)
+            stack::take_sum(ctx, &raw mut (*scratch).frames)
         } else {
             stack::take_kernel(ctx, &raw mut (*scratch).frames)
         };
         // Only a fault outside of a syscall is told by its frames, which are looked at every time.
         // Those inside of one would be told only now and then, and the sums would say too little.
         if is_fault {
+            let words = (&raw const (*scratch).frames).cast();
             (*wait).syscall_nr =
-                memory::from_frames(&raw const (*scratch).frames, &lengths, NO_SYSCALL);
+                memory::from_frames(words, stack::KernelPart::of_sum(&lengths), NO_SYSCALL);
         }
         if !is_due || lengths.kernel_bytes == 0 {
             return None;
@@ -183,12 +184,6 @@ fn pending(tid: u32) -> Option<*mut PendingStack> {
     pending
 }
 
-/// Frames of both parts. Bounded for the verifier by who uses it.
-#[inline(always)]
-fn words(lengths: &StackLengths) -> usize {
-    stack::bytes(lengths) / 8
-}
-
 /// Hash of a stack's frames. A function of its own, so that the verifier walks it once.
 ///
 /// # Safety
@@ -197,10 +192,10 @@ fn words(lengths: &StackLengths) -> usize {
 unsafe fn hash(stack: *const StackSum) -> u64 {
     // SAFETY: by the contract; the index is below the length.
     unsafe {
-        let count = words(&(*stack).lengths);
+        let count = stack::sum_words(&(*stack).lengths);
         let frames = (&raw const (*stack).frames).cast::<u64>();
         let mut hash = u64::from((*stack).lengths.user_bytes) << 32;
-        for i in 0..STACK_WORDS {
+        for i in 0..SUM_WORDS {
             if i >= count {
                 break;
             }
@@ -224,10 +219,10 @@ unsafe fn differ(a: *const StackSum, b: *const StackSum) -> u64 {
         if of_a.user_bytes != of_b.user_bytes || of_a.kernel_bytes != of_b.kernel_bytes {
             return 1;
         }
-        let count = words(&of_a);
+        let count = stack::sum_words(&of_a);
         let a = (&raw const (*a).frames).cast::<u64>();
         let b = (&raw const (*b).frames).cast::<u64>();
-        for i in 0..STACK_WORDS {
+        for i in 0..SUM_WORDS {
             if i >= count {
                 break;
             }

@@ -23,7 +23,7 @@ use profiler_common::ship::Window;
 use profiler_common::snapshot::PHASE_NONE;
 
 use crate::kernel::{Task, offset};
-use crate::{loss, memory, neighbour, recording, sampling, ship, snapshot, stack, wait};
+use crate::{loss, memory, neighbour, recording, sampling, ship, snapshot, wait};
 
 /// State and sums of every thread of the watched processes, by host thread id.
 #[map]
@@ -191,6 +191,9 @@ fn switched_out(
             if (*thread).snapshot != PHASE_NONE {
                 snapshot::ends(thread, tgid, now);
             }
+            if recording() {
+                wait::forget(prev.tid());
+            }
             return None;
         }
         // A thread may be preempted on its way to sleep, when its state says so already: it stays in
@@ -220,8 +223,7 @@ fn switched_out(
             return None;
         }
         if recording() {
-            (*wait).stack = stack::take(ctx.as_ptr(), &raw mut (*thread).frames);
-            (*wait).syscall_nr = memory::blocked_for(thread, (*wait).syscall_nr);
+            wait::blocks(ctx.as_ptr(), thread, prev.tid());
         } else {
             sampling::blocks(ctx.as_ptr(), thread, prev.tid(), now);
         }

@@ -3,13 +3,14 @@
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap};
+use core::ffi::c_void;
 use profiler_common::histogram;
 use profiler_common::loss as reason;
 use profiler_common::record::{KIND_WAIT, RecordHeader, StackLengths};
-use profiler_common::sched::{Thread, WaitKey, WaitRecord, Waits};
+use profiler_common::sched::{Thread, WaitKey, WaitRecord, WaitScratch, Waits};
 
 use crate::kernel::{Task, constant};
-use crate::{NO_WAKEUP, RECORDS, loss, stack};
+use crate::{NO_WAKEUP, RECORDS, loss, memory, stack};
 
 /// What each thread waited for, and how long.
 #[map]
@@ -27,6 +28,60 @@ static THRESHOLD_NS: u64 = 1_000_000;
 /// moment. Overridden by the loader.
 #[unsafe(no_mangle)]
 static TIMELINE_NS: u64 = 1_000_000;
+
+/// The stacks that threads blocked with: more than a ship has threads. The loader makes it small where
+/// nothing is recorded.
+#[map]
+static SCHED_STACKS: HashMap<u32, WaitScratch> = HashMap::with_max_entries(128, 0);
+
+/// What an entry begins with.
+#[map]
+static SCHED_NEW_STACKS: Array<WaitScratch> = Array::with_max_entries(1, 0);
+
+/// The current thread blocks, and not for work: takes its stacks, and finds out what for.
+///
+/// # Safety
+/// `thread` must be a live map value, that of the current thread.
+#[inline(always)]
+pub unsafe fn blocks(ctx: *mut c_void, thread: *mut Thread, tid: u32) {
+    let scratch = scratch(tid);
+    // SAFETY: by the contract.
+    unsafe {
+        let wait = &raw mut (*thread).wait;
+        if let Some(scratch) = scratch {
+            (*wait).stack = stack::take(ctx, &raw mut (*scratch).stack);
+        }
+        (*wait).syscall_nr = match (memory::worked_for((*thread).work), scratch) {
+            (Some(reason), _) => reason,
+            (None, Some(scratch)) => {
+                let words = (&raw const (*scratch).stack.words).cast();
+                let kernel = stack::KernelPart::of(&(*wait).stack);
+                memory::from_frames(words, kernel, (*wait).syscall_nr)
+            }
+            (None, None) => (*wait).syscall_nr,
+        };
+    }
+}
+
+/// Where a thread's stacks are kept while it is blocked.
+#[inline(always)]
+fn scratch(tid: u32) -> Option<*mut WaitScratch> {
+    if let Some(scratch) = SCHED_STACKS.get_ptr_mut(tid) {
+        return Some(scratch);
+    }
+    let _ = SCHED_STACKS.insert(tid, SCHED_NEW_STACKS.get(0)?, 1);
+    let scratch = SCHED_STACKS.get_ptr_mut(tid);
+    if scratch.is_none() {
+        loss::count(reason::WAIT_STACK);
+    }
+    scratch
+}
+
+/// The thread has ended.
+#[inline(always)]
+pub fn forget(tid: u32) {
+    let _ = SCHED_STACKS.remove(tid);
+}
 
 /// Adds a wait that ended to the sums of its reason.
 #[inline(always)]
@@ -71,7 +126,7 @@ pub fn add(tid: u32, syscall_nr: i32, task_state: u32, inside_ns: u64) {
 /// `thread` must be a live map value.
 #[inline(always)]
 pub unsafe fn record(thread: *mut Thread, tid: u32, tgid: u32, behind: Task, now: u64) {
-    // SAFETY: by the contract. The stacks lie right behind the record (see `Thread`).
+    // SAFETY: by the contract. The stacks lie right behind the record (see `WaitScratch`).
     unsafe {
         let wait = &raw mut (*thread).wait;
         let start = (*wait).start_ktime_ns;
@@ -92,8 +147,18 @@ pub unsafe fn record(thread: *mut Thread, tid: u32, tgid: u32, behind: Task, now
         (*wait).behind_tid = behind.tid();
         let comm = &raw mut (*wait).behind_comm;
         comm.cast::<[u64; 2]>().write(behind.comm_words());
-        let size = size_of::<WaitRecord>() + stack::bytes(&(*wait).stack);
-        let bytes = core::slice::from_raw_parts(wait.cast::<u8>(), size);
+        let lengths = (*wait).stack;
+        let bytes = match SCHED_STACKS.get_ptr_mut(tid) {
+            Some(scratch) if lengths.kernel_bytes != 0 || lengths.user_bytes != 0 => {
+                (*scratch).record = *wait;
+                let size = size_of::<WaitRecord>() + stack::bytes(&lengths);
+                core::slice::from_raw_parts(scratch.cast::<u8>(), size)
+            }
+            _ => {
+                (*wait).stack = StackLengths::NONE;
+                core::slice::from_raw_parts(wait.cast::<u8>(), size_of::<WaitRecord>())
+            }
+        };
         if RECORDS.output::<[u8]>(bytes, NO_WAKEUP).is_err() {
             loss::count(reason::WAIT_RECORD);
         }

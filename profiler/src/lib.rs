@@ -25,3 +25,4 @@ pub mod report;
 pub mod sampler;
 pub mod ship;
 pub mod store;
+pub mod unwind;

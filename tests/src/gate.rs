@@ -81,9 +81,14 @@ fn missing(what: &str, remedy: &str) -> Error {
     }
 }
 
-fn skip_or_fail(gate: Result<Live>) -> Option<Live> {
+/// What a test needs beside the machine; `None` after having said why it is not there.
+pub fn need<T>(what: Result<T>) -> Option<T> {
+    skip_or_fail(what)
+}
+
+fn skip_or_fail<T>(gate: Result<T>) -> Option<T> {
     match gate {
-        Ok(live) => Some(live),
+        Ok(there) => Some(there),
         Err(error) if std::env::var_os("CI").is_some() => {
             panic!("CI is set, so every test has to run: {error}")
         }

@@ -19,5 +19,6 @@ pub mod ship;
 pub mod trace;
 pub mod undo;
 pub mod workspace;
+pub mod zig;
 
 pub use error::{Error, Result};

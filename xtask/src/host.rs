@@ -39,17 +39,7 @@ pub fn prepare(tools: &[Tool], consent: &Consent) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!("eBPF programs and faults need root; run it as root");
     }
-    let missing: Vec<_> = tools
-        .iter()
-        .filter(|tool| !shell::has(tool.program))
-        .collect();
-    if !missing.is_empty() {
-        let mut packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
-        packages.dedup();
-        let programs: Vec<_> = missing.iter().map(|tool| tool.program).collect();
-        let reason = format!("Missing here: {}", programs.join(", "));
-        install_packages(&reason, &packages, consent)?;
-    }
+    install(tools, consent)?;
     // An ordinary boot mounts it; a container or a bare machine may not have.
     if !Path::new(TRACEFS).join("events").exists() {
         consent.ask(
@@ -59,6 +49,22 @@ pub fn prepare(tools: &[Tool], consent: &Consent) -> Result<()> {
         shell::run(Command::new("mount").args(["-t", "tracefs", "nodev", TRACEFS]))?;
     }
     Ok(())
+}
+
+/// Installs the packages of those tools that are not here.
+pub fn install(tools: &[Tool], consent: &Consent) -> Result<()> {
+    let missing: Vec<_> = tools
+        .iter()
+        .filter(|tool| !shell::has(tool.program))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
+    packages.dedup();
+    let programs: Vec<_> = missing.iter().map(|tool| tool.program).collect();
+    let reason = format!("Missing here: {}", programs.join(", "));
+    install_packages(&reason, &packages, consent)
 }
 
 /// Installs Debian packages.

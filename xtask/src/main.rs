@@ -13,6 +13,7 @@ mod host;
 mod shell;
 mod test;
 mod vm_test;
+mod zig;
 
 use consent::Consent;
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use harness::workspace;
 
 use crate::consent::{self, Consent};
-use crate::{ebpf, host, shell};
+use crate::{ebpf, host, shell, zig};
 
 /// Runs all of it; the first failure ends it.
 pub fn run(consent: &Consent) -> Result<()> {
@@ -14,6 +14,7 @@ pub fn run(consent: &Consent) -> Result<()> {
     // Without root the live tests say that they are skipped; in CI that is a failure.
     if consent::in_ci() || rustix::process::geteuid().is_root() {
         host::prepare(&host::FAULT_TOOLS, consent)?;
+        zig::prepare(consent)?;
     }
     // Elsewhere the test that needs it says that it is skipped.
     if consent::in_ci() {

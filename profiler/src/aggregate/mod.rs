@@ -12,6 +12,7 @@ pub mod sched;
 pub mod snapshot;
 pub mod stacks;
 pub mod udp;
+pub mod wholeness;
 pub mod writeback;
 
 use crate::model::{Capture, ThreadId};
@@ -42,6 +43,8 @@ pub struct Summaries {
     pub samples: Vec<(ThreadId, u64)>,
     /// Their Hoon stacks; nothing if none were taken.
     pub hoon: Option<hoon::HoonSummary>,
+    /// How many C stacks are whole; nothing if the capture does not say how its stacks end.
+    pub stacks: Option<wholeness::StackCounts>,
     /// Time and events by agent and vane; nothing if no Hoon stack was taken.
     pub agents: Option<agents::AgentsSummary>,
 }
@@ -63,6 +66,7 @@ pub fn aggregate(capture: &Capture) -> Summaries {
         files: writeback::summarise(&capture.totals.writeback),
         samples: cpu_clock::samples_per_thread(&capture.events),
         hoon: hoon::summarise(capture),
+        stacks: wholeness::count(capture),
         threads,
     }
 }

@@ -11,6 +11,9 @@ use profiler_common::record::{
 };
 use profiler_common::sched::{TASK_EXITING, TASK_FORKED, TaskRecord, WaitRecord};
 use profiler_common::snapshot::SnapshotRecord;
+use profiler_common::stack::{
+    WALK_BROKEN, WALK_FULL, WALK_GAP, WALK_NONE, WALK_ROOT, WALK_UNKNOWN,
+};
 use profiler_common::syscall::{
     CALL_EPOLL_PWAIT, CALL_FDATASYNC, CALL_SIGALTSTACK, CALL_WRITEV, HEAD_BYTES, SyscallRecord,
 };
@@ -19,7 +22,7 @@ use zerocopy::{FromBytes, FromZeros as _, IntoBytes as _};
 
 use crate::model::{
     BioDoneEvent, BioEvent, Call, Event, FaultEvent, HoonEvent, SampleEvent, SnapshotEvent, Stack,
-    SyscallEvent, TaskEvent, ThreadId, WaitEvent,
+    StackEnd, SyscallEvent, TaskEvent, ThreadId, WaitEvent,
 };
 
 /// Why a record makes no sense.
@@ -80,27 +83,40 @@ fn thread(header: &RecordHeader) -> ThreadId {
 /// No user address is larger (57 bits with five levels of page tables, half of them the kernel's).
 const USER_END: u64 = 1 << 56;
 
+/// The frames behind a record; copies of the stack behind them are for [`crate::unwind`].
 fn stack(lengths: &StackLengths, rest: &[u8]) -> Result<Stack, DecodeError> {
-    let (user_bytes, kernel_bytes) = (lengths.user_bytes as usize, lengths.kernel_bytes as usize);
-    if user_bytes % 8 != 0 || kernel_bytes % 8 != 0 || user_bytes + kernel_bytes != rest.len() {
+    let [user_bytes, kernel_bytes, copy_bytes] =
+        [lengths.user_bytes, lengths.kernel_bytes, lengths.copy_bytes].map(usize::from);
+    if user_bytes % 8 != 0
+        || kernel_bytes % 8 != 0
+        || user_bytes + kernel_bytes + copy_bytes != rest.len()
+    {
         return Err(DecodeError::Stack);
     }
+    let end = match lengths.walk {
+        WALK_UNKNOWN => StackEnd::Unknown,
+        WALK_ROOT => StackEnd::Root,
+        WALK_BROKEN => StackEnd::Broken,
+        WALK_FULL => StackEnd::Full,
+        WALK_NONE => StackEnd::NotTaken,
+        WALK_GAP => StackEnd::Gap,
+        walk => return Err(DecodeError::Field("walk", walk.into())),
+    };
     let addresses = |bytes: &[u8]| {
         let words = bytes.chunks_exact(8);
         words
             .map(|w| u64::from_le_bytes([w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]]))
             .collect()
     };
-    let (user, kernel) = rest.split_at(user_bytes);
+    let (user, rest) = rest.split_at(user_bytes);
+    let (kernel, _) = rest.split_at(kernel_bytes);
     let mut user: Vec<u64> = addresses(user);
     // Where a program's first function keeps no frame pointer, the walk ends in whatever it found.
-    let end = user
-        .iter()
-        .position(|address| *address >= USER_END)
-        .unwrap_or(user.len());
-    user.truncate(end);
+    let plausible = user.iter().take_while(|address| **address < USER_END);
+    user.truncate(plausible.count());
     Ok(Stack {
         user,
+        end,
         kernel: addresses(kernel),
     })
 }
@@ -300,8 +316,8 @@ mod tests {
         record.header.kind = KIND_SAMPLE;
         record.header.tgid = 7;
         record.header.tid = 8;
-        record.stack.user_bytes = user.len() as u32 * 8;
-        record.stack.kernel_bytes = kernel.len() as u32 * 8;
+        record.stack.user_bytes = user.len() as u16 * 8;
+        record.stack.kernel_bytes = kernel.len() as u16 * 8;
         [record.as_bytes(), user.as_bytes(), kernel.as_bytes()].concat()
     }
 
@@ -315,7 +331,8 @@ mod tests {
             sample.stack,
             Stack {
                 user: vec![1, 2],
-                kernel: vec![3]
+                kernel: vec![3],
+                end: StackEnd::Unknown,
             }
         );
     }

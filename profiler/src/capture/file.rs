@@ -18,16 +18,18 @@ use profiler_common::writeback::{File, FileIo, FileIoKey, FileKey};
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::decode::{decode, order};
+use super::recording::Recording;
 use super::validate::validate;
 use crate::hoon::HoonNames;
-use crate::model::{
-    AmesTotals, Capture, Event, Meta, NeighbourTotals, Symbols, Totals, WritebackTotals,
-};
+use crate::model::{AmesTotals, Capture, Meta, NeighbourTotals, Symbols, Totals, WritebackTotals};
 
 const MAGIC: &[u8; 8] = b"profile\0";
 /// Version of the format. Raised by every change that an older reader would misread.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
+/// The format before: threads kept frames behind their sums, and stacks did not say how they end.
+const FORMAT_VERSION_4: u32 = 4;
+/// Bytes of those frames: 127 and 63 words, and two spare ones.
+const FORMAT_4_FRAMES: usize = 192 * 8;
 /// Longest section that is read, so that a damaged length cannot exhaust memory.
 const MAX_SECTION_BYTES: u64 = 1 << 31;
 
@@ -65,8 +67,8 @@ pub enum FileError {
     NotACapture,
     /// Another format.
     #[error(
-        "it has format {found}, and this profiler reads format {FORMAT_VERSION}; use the version \
-         of profile that wrote it"
+        "it has format {found}, and this profiler reads formats {FORMAT_VERSION_4} and \
+         {FORMAT_VERSION}; use the version of profile that wrote it"
     )]
     Version {
         /// Its format.
@@ -94,54 +96,6 @@ pub enum FileError {
     },
 }
 
-/// Records as they came from the kernel, kept until they are written or decoded.
-#[derive(Debug, Default)]
-pub struct Recording {
-    bytes: Vec<u8>,
-    records: u64,
-}
-
-impl Recording {
-    /// Adds one record.
-    pub fn push(&mut self, record: &[u8]) {
-        // A record is far below 4 GiB: the ring buffer itself is.
-        let length = record.len() as u32;
-        self.bytes.extend_from_slice(&length.to_le_bytes());
-        self.bytes.extend_from_slice(record);
-        self.records += 1;
-    }
-
-    /// Bytes kept.
-    pub fn len_bytes(&self) -> u64 {
-        self.bytes.len() as u64
-    }
-
-    /// Records kept.
-    pub fn records(&self) -> u64 {
-        self.records
-    }
-
-    /// Decodes all of them, in order. The second is how many made no sense.
-    pub fn decode(&self) -> (Vec<Event>, u64) {
-        let (mut events, mut malformed) = (Vec::new(), 0);
-        let mut rest = self.bytes.as_slice();
-        while let Some((length, after)) = rest.split_first_chunk::<4>() {
-            let length = u32::from_le_bytes(*length) as usize;
-            let Some((record, next)) = after.split_at_checked(length) else {
-                malformed += 1;
-                break;
-            };
-            match decode(record) {
-                Ok(event) => events.push(event),
-                Err(_) => malformed += 1,
-            }
-            rest = next;
-        }
-        order(&mut events);
-        (events, malformed)
-    }
-}
-
 /// Writes a capture.
 ///
 /// # Errors
@@ -158,7 +112,7 @@ pub fn write(
     to.write_all(&FORMAT_VERSION.to_le_bytes())?;
     to.write_all(&[0; 4])?;
     section(to, META, &json(META, meta)?)?;
-    section(to, RECORDS, &recording.bytes)?;
+    section(to, RECORDS, recording.bytes())?;
     section(to, THREADS, &pairs(&totals.threads))?;
     section(to, WAITS, &pairs(&totals.waits))?;
     section(to, BLOCK, &pairs(&totals.block))?;
@@ -187,9 +141,11 @@ pub fn read(from: &mut impl Read) -> Result<Capture, FileError> {
         return Err(FileError::NotACapture);
     }
     let found = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
-    if found != FORMAT_VERSION {
-        return Err(FileError::Version { found });
-    }
+    let behind_thread = match found {
+        FORMAT_VERSION => 0,
+        FORMAT_VERSION_4 => FORMAT_4_FRAMES,
+        _ => return Err(FileError::Version { found }),
+    };
     let sections = sections(from)?;
     let bytes = |name: &'static str| {
         sections
@@ -201,17 +157,14 @@ pub fn read(from: &mut impl Read) -> Result<Capture, FileError> {
             })
     };
     let mut meta: Meta = from_json(META, bytes(META)?)?;
-    let recording = Recording {
-        bytes: bytes(RECORDS)?.to_vec(),
-        records: 0,
-    };
+    let recording = Recording::of_bytes(bytes(RECORDS)?.to_vec());
     let (events, malformed) = recording.decode();
     meta.losses.malformed_records += malformed;
     let mut capture = Capture {
         meta,
         events,
         totals: Totals {
-            threads: from_pairs::<u32, Thread>(THREADS, bytes(THREADS)?)?,
+            threads: from_spaced_pairs::<u32, Thread>(THREADS, bytes(THREADS)?, behind_thread)?,
             waits: from_pairs::<WaitKey, Waits>(WAITS, bytes(WAITS)?)?,
             block: from_pairs::<BlockKey, BlockTotals>(BLOCK, bytes(BLOCK)?)?,
             udp: from_pairs::<UdpKey, UdpTotals>(UDP, bytes(UDP)?)?,
@@ -329,13 +282,22 @@ fn pairs<K: IntoBytes + Immutable, V: IntoBytes + Immutable>(entries: &[(K, V)])
 
 fn from_pairs<K: FromBytes, V: FromBytes>(
     section: &'static str,
+    bytes: &[u8],
+) -> Result<Vec<(K, V)>, FileError> {
+    from_spaced_pairs(section, bytes, 0)
+}
+
+/// Pairs with so many bytes behind each that are not looked at.
+fn from_spaced_pairs<K: FromBytes, V: FromBytes>(
+    section: &'static str,
     mut bytes: &[u8],
+    behind: usize,
 ) -> Result<Vec<(K, V)>, FileError> {
     let mut entries = Vec::new();
     while !bytes.is_empty() {
         let pair = K::read_from_prefix(bytes).ok().and_then(|(key, rest)| {
             let (value, rest) = V::read_from_prefix(rest).ok()?;
-            Some(((key, value), rest))
+            Some(((key, value), rest.get(behind..)?))
         });
         let Some((entry, rest)) = pair else {
             let reason = "an entry is cut short".to_owned();

@@ -30,6 +30,14 @@ impl Probes {
             commits: (is_king && ship.log_owner_tgid() == Some(tgid)).into(),
             turn_ktime_ns: 0,
         };
+        self.watch(tgid, process)
+    }
+
+    /// Watches a process as what `process` says.
+    ///
+    /// # Errors
+    /// If the kernel refuses the map update.
+    pub fn watch(&mut self, tgid: u32, process: ShipProcess) -> Result<(), ProbeError> {
         let mut processes: HashMap<_, u32, ShipProcess> = self.map_mut("SHIP_PROCESSES")?;
         processes
             .insert(tgid, process, 0)

@@ -2,7 +2,10 @@
 
 mod ames;
 pub mod btf;
+pub mod code;
+pub mod debug_file;
 pub mod decode;
+mod elf;
 pub mod file;
 mod kallsyms;
 mod maps;
@@ -12,6 +15,7 @@ pub mod output;
 pub mod points;
 pub mod privileges;
 pub mod probes;
+pub mod recording;
 pub mod sampling;
 pub mod symbols;
 mod validate;

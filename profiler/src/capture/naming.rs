@@ -10,7 +10,6 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::privileges;
-use super::symbols::{Executables, kernel_ranges};
+use super::symbols::{Executables, OpenCode, kernel_ranges};
 use crate::model::{Addresses, NamedRanges};
 
 /// The hidden command that answers.
@@ -51,7 +50,8 @@ struct Question {
     code: Vec<Code>,
 }
 
-/// A mapping of code: its process, addresses, place in the file, and where the file is open.
+/// A mapping of code: its process, addresses, place in the file, and where the file and what was split off
+/// it are open.
 #[derive(Debug, Serialize, Deserialize)]
 struct Code {
     tgid: u32,
@@ -59,6 +59,7 @@ struct Code {
     end: u64,
     file_offset: u64,
     fd: i32,
+    debug_fd: Option<i32>,
 }
 
 /// Names addresses in a child, and waits for it.
@@ -70,19 +71,24 @@ pub fn name(executables: &Executables, addresses: Addresses) -> Result<NamedRang
     // Copies that stay open across `exec`; closed here as soon as the child has them.
     let mut handed_over = Vec::new();
     let mut code = Vec::new();
-    for (tgid, range, file_offset, file) in executables.code() {
+    for (tgid, of_process) in executables.code() {
         if !addresses.user.contains_key(&tgid) {
             continue;
         }
-        let file = rustix::io::dup(file).map_err(errno)?;
+        let mut hand_over = |file: &File| {
+            let file = rustix::io::dup(file).map_err(errno)?;
+            let fd = file.as_raw_fd();
+            handed_over.push(file);
+            Ok::<i32, NamingError>(fd)
+        };
         code.push(Code {
             tgid,
-            start: range.start,
-            end: range.end,
-            file_offset,
-            fd: file.as_raw_fd(),
+            start: of_process.addresses.start,
+            end: of_process.addresses.end,
+            file_offset: of_process.file_offset,
+            fd: hand_over(&of_process.file)?,
+            debug_fd: of_process.debug_file.as_ref().map(hand_over).transpose()?,
         });
-        handed_over.push(file);
     }
     let in_memory = |name| memfd_create(name, MemfdFlags::CLOEXEC).map(File::from);
     let mut question = in_memory("question").map_err(errno)?;
@@ -139,12 +145,13 @@ pub fn answer(question: impl std::io::Read, answer: impl std::io::Write) -> anyh
     for tgid in addresses.user.keys() {
         let of_process = code.iter().filter(|code| code.tgid == *tgid);
         let opened = of_process.filter_map(|code| {
-            let path = PathBuf::from(format!("/proc/self/fd/{}", code.fd));
-            Some((
-                code.start..code.end,
-                code.file_offset,
-                File::open(path).ok()?,
-            ))
+            let open = |fd: i32| File::open(format!("/proc/self/fd/{fd}")).ok();
+            Some(OpenCode {
+                addresses: code.start..code.end,
+                file_offset: code.file_offset,
+                file: open(code.fd)?,
+                debug_file: code.debug_fd.and_then(open),
+            })
         });
         executables.add(*tgid, opened);
     }

@@ -12,6 +12,26 @@ pub struct MissingField {
     field: &'static str,
 }
 
+/// `SIGSEGV` (`include/uapi/asm-generic/signal.h`).
+const SIGSEGV: u32 = 11;
+
+/// Where handlers of SIGSEGV return to, from the start of `sighand_struct`. A libc has one such place
+/// for all signals.
+fn restorer(btf: &Btf) -> Option<u32> {
+    let actions = btf.field("sighand_struct", "action")?;
+    let in_action = btf.field("k_sigaction", "sa.sa_restorer")?;
+    Some(actions + (SIGSEGV - 1) * btf.size_of("k_sigaction")? + in_action)
+}
+
+/// A saved register that has another name on each architecture.
+fn register(btf: &Btf, names: [&'static str; 2]) -> Result<u32, MissingField> {
+    let found = names.iter().find_map(|name| btf.field("pt_regs", name));
+    found.ok_or(MissingField {
+        structure: "pt_regs",
+        field: names[0],
+    })
+}
+
 /// Looks all offsets up.
 ///
 /// # Errors
@@ -52,6 +72,17 @@ pub fn resolve(btf: &Btf) -> Result<Offsets, MissingField> {
         task_flags: need("task_struct", "flags")?,
         task_sum_exec: need("task_struct", "se.sum_exec_runtime")?,
         regs_syscall,
+        regs_ip: register(btf, ["ip", "pc"])?,
+        regs_sp: need("pt_regs", "sp")?,
+        regs_fp: match btf.field("pt_regs", "bp") {
+            Some(offset) => offset,
+            // aarch64 numbers its registers; the frame pointer is 29.
+            None => need("pt_regs", "regs")? + 29 * 8,
+        },
+        task_mm: need("task_struct", "mm")?,
+        mm_start_code: need("mm_struct", "start_code")?,
+        task_sighand: need("task_struct", "sighand")?,
+        sighand_restorer: restorer(btf).unwrap_or(ABSENT),
         regs_bytes: size("pt_regs")?,
         has_task_pt_regs: btf
             .has_constant("bpf_func_id", "BPF_FUNC_task_pt_regs")

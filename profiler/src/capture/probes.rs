@@ -26,6 +26,9 @@ use crate::model::{ProbeStatus, ProgramCost};
 /// Where the kernel shows its BTF.
 pub const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
+/// The map of the stacks that threads are blocked with, and how many it holds where none is recorded.
+const WAIT_STACKS_UNUSED: (&str, u32) = ("SCHED_STACKS", 1);
+
 /// The compiled programs, aligned as an ELF file must be.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PROFILER_BPF_OBJECT"));
 
@@ -79,6 +82,8 @@ pub struct ProbeOptions {
     pub timeline_ns: u64,
     /// CPU samples per second and CPU; 0 for none.
     pub sample_hz: u64,
+    /// Whether C stacks are taken; not where it is known that the ship's vere keeps no frame pointers.
+    pub user_stacks: bool,
     /// Size of the ring buffer; a power of two.
     pub ring_bytes: u32,
     /// Diagnostics of the programs, off unless asked for: then they cost nothing, because the
@@ -143,6 +148,13 @@ impl Probes {
         }
         if !options.recording {
             probes.attach_empty(&btf);
+        }
+        if !options.user_stacks {
+            probes.note(
+                "frame pointers",
+                "C stacks",
+                Some("releases of vere up to 3.1 are built without them".to_owned()),
+            );
         }
         if options.sample_hz > 0 {
             let sampling = probes.attach_cpu_clock(options.sample_hz);
@@ -285,6 +297,7 @@ fn load(
 ) -> Result<Ebpf, ProbeError> {
     let log_level = options.log_level as u8;
     let recording = u32::from(options.recording);
+    let user_stacks = u32::from(options.user_stacks);
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(btf))
@@ -294,13 +307,14 @@ fn load(
         .override_global("THRESHOLD_NS", &options.threshold_ns, true)
         .override_global("TIMELINE_NS", &options.timeline_ns, true)
         .override_global("RECORDING", &recording, true)
+        .override_global("USER_STACKS", &user_stacks, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("RECORDS", options.ring_bytes);
     if options.recording {
         let (map, entries) = sampling::UNUSED;
         loader.map_max_entries(map, entries);
     } else {
-        for (map, entries) in ames::UNUSED {
+        for (map, entries) in ames::UNUSED.into_iter().chain([WAIT_STACKS_UNUSED]) {
             loader.map_max_entries(map, entries);
         }
     }

@@ -85,6 +85,7 @@ fn sampled(key: &StackKey, sum: &StackSum) -> SampledStack {
     let StackLengths {
         user_bytes,
         kernel_bytes,
+        ..
     } = sum.lengths;
     let (user, kernel) = (user_bytes as usize / 8, kernel_bytes as usize / 8);
     let part = |from: usize, count: usize| {
@@ -100,6 +101,7 @@ fn sampled(key: &StackKey, sum: &StackSum) -> SampledStack {
         stack: Stack {
             user: part(0, user),
             kernel: part(user, kernel),
+            ..Stack::default()
         },
         count: sum.count,
         total_ns: sum.total_ns,

@@ -13,37 +13,37 @@ use std::path::PathBuf;
 use blazesym::symbolize::source::{Elf, Kernel, Source};
 use blazesym::symbolize::{Input, Sym, Symbolized, Symbolizer};
 
+use super::elf::Layout;
 use super::kallsyms;
 use crate::model::{Event, FrameKind, NamedRange, NamedRanges, Symbols};
 
 /// The code of the watched processes, held open.
 #[derive(Default)]
 pub struct Executables {
-    by_tgid: BTreeMap<u32, Vec<MappedCode>>,
+    by_tgid: BTreeMap<u32, Vec<OpenCode>>,
     errors: BTreeMap<u32, String>,
 }
 
 /// One mapping that holds code.
-struct MappedCode {
-    addresses: Range<u64>,
-    file_offset: u64,
-    file: File,
+#[derive(Debug)]
+pub struct OpenCode {
+    /// Where it is mapped.
+    pub addresses: Range<u64>,
+    /// Where that begins in the file.
+    pub file_offset: u64,
+    /// The very file that is mapped.
+    pub file: File,
+    /// What was split off it ([`super::debug_file`]).
+    pub debug_file: Option<File>,
 }
 
 impl Executables {
-    /// Adds the code of a process: addresses, where they begin in a file, and the very file that
-    /// is mapped. What was added before stays.
-    pub fn add(&mut self, tgid: u32, code: impl IntoIterator<Item = (Range<u64>, u64, File)>) {
+    /// Adds the code of a process. What was added before stays.
+    pub fn add(&mut self, tgid: u32, code: impl IntoIterator<Item = OpenCode>) {
         self.errors.remove(&tgid);
-        let code = code.into_iter();
-        self.by_tgid.entry(tgid).or_insert_with(|| {
-            code.map(|(addresses, file_offset, file)| MappedCode {
-                addresses,
-                file_offset,
-                file,
-            })
-            .collect()
-        });
+        self.by_tgid
+            .entry(tgid)
+            .or_insert_with(|| code.into_iter().collect());
     }
 
     /// Notes why the code of a process could not be had.
@@ -64,13 +64,10 @@ impl Executables {
         self.errors.remove(&tgid);
     }
 
-    /// Every mapping of code: its process, addresses, where they begin in the file, and the file.
-    pub fn code(&self) -> impl Iterator<Item = (u32, Range<u64>, u64, &File)> {
+    /// Every mapping of code, with its process.
+    pub fn code(&self) -> impl Iterator<Item = (u32, &OpenCode)> {
         let all = self.by_tgid.iter();
-        all.flat_map(|(tgid, code)| {
-            code.iter()
-                .map(|code| (*tgid, code.addresses.clone(), code.file_offset, &code.file))
-        })
+        all.flat_map(|(tgid, code)| code.iter().map(|code| (*tgid, code)))
     }
 
     /// Names the functions that hold addresses of processes, and says how far each function goes.
@@ -167,10 +164,7 @@ impl Executables {
                 .iter()
                 .map(|address| address - code.addresses.start + code.file_offset)
                 .collect();
-            let path = PathBuf::from(format!("/proc/self/fd/{}", code.file.as_raw_fd()));
-            let mut elf = Elf::new(path);
-            elf.debug_syms = false;
-            match symbolizer.symbolize(&Source::Elf(elf), Input::FileOffset(&offsets)) {
+            match symbolize(symbolizer, code, &offsets) {
                 Ok(symbols) => {
                     for (address, symbol) in inside.iter().zip(&symbols) {
                         if let Some(symbol) = symbol.as_sym() {
@@ -178,11 +172,35 @@ impl Executables {
                         }
                     }
                 }
-                Err(problem) => error = Some(problem.to_string()),
+                Err(problem) => error = Some(problem),
             }
         }
         error
     }
+}
+
+/// Symbols at places in a mapped file. What was split off a file names addresses only, since nothing is
+/// where it was in the file.
+fn symbolize<'s>(
+    symbolizer: &'s Symbolizer,
+    code: &OpenCode,
+    offsets: &[u64],
+) -> Result<Vec<Symbolized<'s>>, String> {
+    let source = |file: &File| {
+        let mut elf = Elf::new(PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())));
+        elf.debug_syms = false;
+        Source::Elf(elf)
+    };
+    let found = match &code.debug_file {
+        None => symbolizer.symbolize(&source(&code.file), Input::FileOffset(offsets)),
+        Some(debug_file) => {
+            let layout = Layout::read(&code.file).map_err(|error| error.to_string())?;
+            let addresses = offsets.iter().map(|offset| layout.address(*offset));
+            let addresses: Vec<u64> = addresses.map(Option::unwrap_or_default).collect();
+            symbolizer.symbolize(&source(debug_file), Input::VirtOffset(&addresses))
+        }
+    };
+    found.map_err(|error| error.to_string())
 }
 
 /// No DWARF: symbol tables are enough for names, and vere's debug information would cost more memory

@@ -10,10 +10,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::session::{self, CaptureOptions, Interrupts, Progress};
 use super::{DeepDive, Format, print, render, report_of, status};
-use crate::capture::file::{self, Recording};
+use crate::capture::file;
 use crate::capture::output::Output;
 use crate::capture::privileges::{sudo_caller, with_later_rights};
 use crate::capture::probes::ProbeOptions;
+use crate::capture::recording::Recording;
 use crate::host::Roots;
 use crate::model::Capture;
 use crate::render::flamegraph::{self, FlamegraphError, Picture};
@@ -50,6 +51,7 @@ pub(super) fn run(arguments: &DeepDive) -> anyhow::Result<u8> {
             threshold_ns: arguments.threshold_us * 1000,
             timeline_ns: TIMELINE_NS.min(arguments.threshold_us * 1000),
             sample_hz: SAMPLE_HZ,
+            user_stacks: ship.keeps_frame_pointers(),
             ring_bytes: arguments.ring_kib.saturating_mul(1024),
             log_level: if arguments.verbose {
                 log::LevelFilter::Debug

@@ -19,6 +19,8 @@ mod report;
 mod sampler;
 mod session;
 
+pub use session::open_code;
+
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write as _};

@@ -58,6 +58,7 @@ pub(super) fn run(arguments: &SamplerArgs) -> anyhow::Result<u8> {
         threshold_ns: u64::MAX,
         timeline_ns: u64::MAX,
         sample_hz: SAMPLE_HZ,
+        user_stacks: true,
         ring_bytes: RING_BYTES,
         log_level: log::LevelFilter::Off,
     })?;

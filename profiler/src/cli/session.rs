@@ -10,10 +10,12 @@ use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::capture::file::Recording;
+use crate::capture::code::CodeTables;
+use crate::capture::debug_file;
 use crate::capture::privileges;
 use crate::capture::probes::{ProbeError, ProbeOptions, Probes};
-use crate::capture::symbols::Executables;
+use crate::capture::recording::Recording;
+use crate::capture::symbols::{Executables, OpenCode};
 use crate::hoon::HoonNames;
 use crate::host::block::takes_bios;
 use crate::host::cgroup::unified_group;
@@ -28,6 +30,7 @@ use crate::model::{
     Clocks, EndReason, Losses, Meta, NS_PER_S, OwnUse, ProgramCost, Symbols, ThreadState, Totals,
 };
 use crate::ship::{self, KingCounters, MarsConfig, Setup, Ship, loom};
+use crate::unwind;
 
 use super::hoon::HoonLookUps;
 
@@ -88,15 +91,18 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// Names the stacks and makes it a capture that a report can be made of.
+    /// Makes the stacks whole, names them, and makes it a capture that a report can be made of.
     pub fn into_capture(self) -> (crate::model::Capture, Recording) {
         let Self {
             mut meta,
-            recording,
+            mut recording,
             totals,
             executables,
             hoon,
         } = self;
+        let code = CodeTables::of(&executables);
+        recording.replace(|record| unwind::complete(record, |tgid| code.of_process(tgid)));
+        drop(code);
         let (events, malformed) = recording.decode();
         let symbols: Symbols = executables.resolve(&events);
         meta.losses.malformed_records += malformed;
@@ -519,8 +525,20 @@ pub fn other_ships(
 
 /// Opens the code of a process, which stacks are named by.
 pub fn open_code(roots: &Roots, executables: &mut Executables, tgid: u32) {
-    match Process::new(roots, tgid).mapped_code() {
-        Ok(code) => executables.add(tgid, code),
+    let process = Process::new(roots, tgid);
+    let root = process.root();
+    match process.mapped_code() {
+        Ok(code) => executables.add(
+            tgid,
+            code.into_iter().map(|code| OpenCode {
+                debug_file: root
+                    .as_ref()
+                    .and_then(|root| debug_file::find(&code.file, root, &code.path)),
+                addresses: code.addresses,
+                file_offset: code.file_offset,
+                file: code.file,
+            }),
+        ),
         Err(error) => executables.add_error(tgid, error.to_string()),
     }
 }

@@ -6,6 +6,7 @@
 //! read memory that changes under them, or that anybody made: all work is bounded.
 
 mod battery;
+mod jet;
 mod names;
 mod nouns;
 mod resolve;
@@ -15,6 +16,7 @@ mod spin;
 mod tests;
 mod walk;
 
+pub use jet::jet;
 pub use names::{Folding, fold};
 pub use nouns::Unresolved;
 pub use resolve::{FrameKey, HoonNames, Resolution};

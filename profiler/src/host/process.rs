@@ -5,7 +5,6 @@ mod maps;
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
-use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +13,7 @@ use procfs_core::process::{Io, Limits, MountInfos, Schedstat, Stat, Status, Sysc
 use serde::{Deserialize, Serialize};
 
 pub use inside::Inside;
-pub use maps::{Map, MapName};
+pub use maps::{Map, MapName, MappedCode};
 
 use super::{ReadError, Reading, Roots, numbered_entries, read_link, read_parsed, read_text};
 
@@ -133,19 +132,32 @@ impl Process {
         maps::parse(&path, &bytes)
     }
 
-    /// The files that its code is mapped from: addresses, where they begin in the file, and the
-    /// file itself, opened. A file that cannot be opened is left out.
+    /// Its code. A file that cannot be opened is left out.
     ///
     /// # Errors
     /// If the mappings cannot be read.
-    pub fn mapped_code(&self) -> Result<Vec<(Range<u64>, u64, File)>, ReadError> {
+    pub fn mapped_code(&self) -> Result<Vec<MappedCode>, ReadError> {
         let maps = self.maps()?;
         let code = maps.iter().filter(|map| map.executable && map.inode != 0);
         let opened = code.filter_map(|map| {
             let (start, end) = map.address;
-            Some((start..end, map.offset, self.mapped_file(map)?))
+            let path = match &map.name {
+                MapName::Path(path) => path.clone(),
+                _ => PathBuf::new(),
+            };
+            Some(MappedCode {
+                addresses: start..end,
+                file_offset: map.offset,
+                file: self.mapped_file(map)?,
+                path,
+            })
         });
         Ok(opened.collect())
+    }
+
+    /// Its root directory, opened: what paths that it uses begin at.
+    pub fn root(&self) -> Option<File> {
+        File::open(self.path("root")).ok()
     }
 
     /// The very file that is mapped, even if its name is gone or means another by now. Where the
@@ -346,6 +358,8 @@ fn count_lines(path: &Path) -> Result<u64, ReadError> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
 
     #[test]
@@ -378,8 +392,9 @@ mod tests {
         let code = process.mapped_code().unwrap();
         let found: Vec<(Range<u64>, u64, u64)> = code
             .iter()
-            .map(|(addresses, offset, file)| {
-                (addresses.clone(), *offset, file.metadata().unwrap().len())
+            .map(|code| {
+                let bytes = code.file.metadata().unwrap().len();
+                (code.addresses.clone(), code.file_offset, bytes)
             })
             .collect();
         assert_eq!(

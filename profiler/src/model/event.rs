@@ -59,11 +59,31 @@ impl Event {
     }
 }
 
+/// How far the user frames of a stack go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StackEnd {
+    /// The kernel followed them, and does not say.
+    #[default]
+    Unknown,
+    /// To the first function of the process or thread.
+    Root,
+    /// To there, but functions may be missing on the way.
+    Gap,
+    /// To what is no frame: the rest is missing, unless the last is the first function.
+    Broken,
+    /// To the most that are recorded.
+    Full,
+    /// None were asked for: the ship's vere keeps no frame pointers.
+    NotTaken,
+}
+
 /// Addresses, innermost first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stack {
     /// In user space.
     pub user: Vec<u64>,
+    /// How far they go.
+    pub end: StackEnd,
     /// In the kernel.
     pub kernel: Vec<u64>,
 }

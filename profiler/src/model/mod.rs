@@ -18,7 +18,7 @@ pub use capture::{
 };
 pub use event::{
     BioDoneEvent, BioEvent, Call, Event, FaultEvent, HoonEvent, SampleEvent, SampledStack,
-    SnapshotEvent, Stack, SyscallEvent, TaskEvent, WaitEvent,
+    SnapshotEvent, Stack, StackEnd, SyscallEvent, TaskEvent, WaitEvent,
 };
 pub use histogram::Histogram;
 pub use symbols::{Addresses, Frame, FrameKind, NamedRange, NamedRanges, Symbols};

@@ -19,6 +19,8 @@ const SCREEN_LINES: usize = 45;
 const MAX_THREADS: usize = 8;
 /// Smallest share of the stalls that is shown as somebody's.
 const MIN_PARTY: f64 = 0.01;
+/// Share of whole C stacks below which it is said how many are not.
+const MIN_WHOLE_STACKS: f64 = 0.99;
 /// Where the evidence of a part begins.
 const EVIDENCE: usize = 50;
 
@@ -324,6 +326,23 @@ fn own_cost(page: &mut Page, report: &Report) {
             "",
             &format!("against the kernel's own counters: {}", checks.join(", ")),
         );
+    }
+    if let Some(stacks) = &report.stacks {
+        let whole_ratio = stacks.whole as f64 / stacks.taken as f64;
+        if whole_ratio < MIN_WHOLE_STACKS {
+            page.wrapped(
+                "",
+                &format!(
+                    "C stacks: {} of {} are whole; {} lack callers of the innermost function, {} \
+                     end early, {} are deeper than is recorded",
+                    percent(whole_ratio),
+                    count(stacks.taken),
+                    count(stacks.gap),
+                    count(stacks.broken),
+                    count(stacks.full)
+                ),
+            );
+        }
     }
     for loss in &report.losses {
         page.wrapped("", &format!("lost: {} {}", count(loss.count), loss.what));

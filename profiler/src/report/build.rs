@@ -108,6 +108,7 @@ pub fn report_of(capture: &Capture, summaries: &Summaries, attribution: &Attribu
         ames: summaries.ames.clone(),
         udp: summaries.udp.clone(),
         hoon: summaries.hoon.clone(),
+        stacks: summaries.stacks.clone(),
         agents: summaries.agents.as_ref().map(agents),
         agents_basis: summaries.agents.as_ref().map(basis),
         checks: checks(capture, summaries, attribution),
@@ -360,7 +361,7 @@ fn own_cost(meta: &Meta) -> OwnCost {
 }
 
 fn losses(losses: &Losses) -> Vec<Loss> {
-    const REASONS: [(u32, &str); 22] = [
+    const REASONS: [(u32, &str); 23] = [
         (
             loss::WAIT_RECORD,
             "long waits that are summed, but have no stack (ring buffer full)",
@@ -421,6 +422,7 @@ fn losses(losses: &Losses) -> Vec<Loss> {
             loss::FILE_SLOT,
             "files of the ship, or block I/O of theirs, not told apart (map full)",
         ),
+        (loss::WAIT_STACK, "long waits that have no stack (map full)"),
         (loss::USER_STACK, "user stacks that could not be read"),
     ];
     let kernel = REASONS.iter().map(|(reason, what)| Loss {

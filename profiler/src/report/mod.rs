@@ -33,6 +33,7 @@ use crate::aggregate::hoon::HoonSummary;
 use crate::aggregate::memory::MemorySummary;
 use crate::aggregate::snapshot::SnapshotSummary;
 use crate::aggregate::udp::UdpSummary;
+use crate::aggregate::wholeness::StackCounts;
 use crate::attribute::{Cause, Leaf, PageInRule, VerdictKind};
 use crate::model::EndReason;
 use crate::recommend::{Fix, P95};
@@ -101,6 +102,8 @@ pub struct Report {
     pub udp: Option<UdpSummary>,
     /// Whose code mars computed; nothing if no Hoon stack was taken.
     pub hoon: Option<HoonSummary>,
+    /// How many C stacks are whole; nothing if the capture does not say how its stacks end.
+    pub stacks: Option<StackCounts>,
     /// Time and events by agent and vane, the heaviest first, what is not known last; nothing if no Hoon
     /// stack was taken.
     pub agents: Option<Vec<AgentLine>>,

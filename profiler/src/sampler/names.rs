@@ -117,7 +117,7 @@ mod tests {
             wait: None,
             stack: Stack {
                 user: user.to_vec(),
-                kernel: Vec::new(),
+                ..Stack::default()
             },
             count: 1,
             total_ns: 0,

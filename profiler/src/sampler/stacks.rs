@@ -125,7 +125,7 @@ mod tests {
             wait: None,
             stack: Stack {
                 user: vec![address],
-                kernel: Vec::new(),
+                ..Stack::default()
             },
             count,
             total_ns: 0,

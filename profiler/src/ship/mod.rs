@@ -126,6 +126,14 @@ impl Ship {
         }
     }
 
+    /// Whether C stacks can be taken. True where the version is not known: how many of them are whole
+    /// is in the report.
+    pub fn keeps_frame_pointers(&self) -> bool {
+        self.version
+            .as_deref()
+            .is_none_or(version::keeps_frame_pointers)
+    }
+
     /// How the ship is called in messages: its name, else its pier.
     pub fn label(&self) -> String {
         match &self.name {

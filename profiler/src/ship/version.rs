@@ -57,9 +57,32 @@ fn of_newest_epoch(log: &Path) -> Option<String> {
     is_version.then(|| version.to_owned())
 }
 
+/// Whether a version's releases were compiled with frame pointers: up to 3.1 they were built by Bazel
+/// and gcc without (vere-v3.0 `bazel/common_settings.bzl`), since 3.2 by zig with
+/// `-fno-omit-frame-pointer` (`build.zig`).
+pub(super) fn keeps_frame_pointers(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-', '+']);
+    let mut number = || numbers.next().and_then(|text| text.parse::<u32>().ok());
+    match (number(), number()) {
+        (Some(major), minor) => (major, minor.unwrap_or(0)) > (3, 1),
+        // Not a release.
+        (None, _) => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn releases_up_to_3_1_keep_no_frame_pointers() {
+        for version in ["1.22", "2.12", "3.0", "3.1", "3.1-abc", "3"] {
+            assert!(!keeps_frame_pointers(version), "{version}");
+        }
+        for version in ["3.2", "3.5", "4.0", "4.6-1a2b", "10.0", "edge"] {
+            assert!(keeps_frame_pointers(version), "{version}");
+        }
+    }
 
     #[test]
     fn the_newest_epoch_names_the_version() {

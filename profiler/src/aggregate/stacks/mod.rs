@@ -15,7 +15,7 @@ pub use layer::{Layer, StackFrame};
 pub use off_cpu::faults_are_timed;
 
 use super::role;
-use crate::hoon::Folding;
+use crate::hoon::{Folding, jet};
 use crate::model::{Capture, Frame, FrameKind, Stack, ThreadId};
 use crate::ship::Role;
 
@@ -140,7 +140,11 @@ impl<'a> Folder<'a> {
                 let frames = without_probe(capture.symbols.frames(tgid, address, kind))?;
                 let ids = frames.into_iter().map(|frame| {
                     let layer = Layer::of(&frame.name, frame.kind);
-                    folded.named(frame.name, layer)
+                    let name = match layer {
+                        Layer::Jet => jet(&frame.name).unwrap_or(frame.name),
+                        _ => frame.name,
+                    };
+                    folded.named(name, layer)
                 });
                 Some(ids.collect())
             });

@@ -188,8 +188,8 @@ fn held_back(capture: &mut Capture) {
         behind: (king, String::new()),
         cpu: 0,
         stack: Stack {
-            user: Vec::new(),
             kernel: vec![0xffff_ffff],
+            ..Stack::default()
         },
     })));
     capture.meta.architecture = "x86_64".to_owned();

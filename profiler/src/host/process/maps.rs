@@ -3,6 +3,8 @@
 //! slices at fixed bytes of one that begins with `/SYSV`, and panics where there are none.)
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::ops::Range;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +26,19 @@ pub struct Map {
     pub inode: u64,
     /// What is mapped.
     pub name: MapName,
+}
+
+/// A mapping of code whose file could be opened.
+#[derive(Debug)]
+pub struct MappedCode {
+    /// Where it is mapped.
+    pub addresses: Range<u64>,
+    /// Where that begins in its file.
+    pub file_offset: u64,
+    /// The very file that is mapped.
+    pub file: File,
+    /// Its path as the process sees it; not of use for more than a search beside it.
+    pub path: PathBuf,
 }
 
 /// What a mapping is of, by the name that the kernel gives it.
