@@ -185,9 +185,9 @@ pub fn read(from: &mut impl Read) -> Result<Capture, FileError> {
         },
         symbols: from_json(SYMBOLS, bytes(SYMBOLS)?)?,
         // Captures from before Hoon stacks have neither them nor their names.
-        hoon: match sections.get(HOON) {
-            Some(bytes) => from_json(HOON, bytes)?,
-            None => HoonNames::default(),
+        hoon: match (found, sections.contains_key(HOON)) {
+            (FORMAT_VERSION_4, false) => HoonNames::default(),
+            _ => from_json(HOON, bytes(HOON)?)?,
         },
     };
     validate(&mut capture)?;

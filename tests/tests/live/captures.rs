@@ -111,7 +111,7 @@ fn capture_that_is_cut_damaged_or_none() {
     newer[8] += 1;
     let (theirs, ours) = (
         format!("it has format {}", format + 1),
-        format!("reads format {format}"),
+        format!("reads formats {} and {format}", format - 1),
     );
     capture.assert_unreadable(&newer, &[&theirs, &ours, "the version"]);
     let text = "a text file, and longer than the head of a capture\n";

@@ -224,9 +224,12 @@ fn assert_right(counts: &BTreeMap<&'static str, Count>) {
         let count = counts
             .get(call)
             .unwrap_or_else(|| panic!("no stack of {call}"));
+        // One stack of a hundred may be taken in code without any tables, such as the vDSO's.
         let least = LEAST_RATIO * count.all as f64;
-        assert!(count.right as f64 >= least, "{call}: {count:?}");
+        assert!(count.right as f64 + 1.0 >= least, "{call}: {count:?}");
     }
+    let sum = |of: fn(&Count) -> u64| counts.values().map(of).sum::<u64>() as f64;
+    assert!(sum(|c| c.right) >= LEAST_RATIO * sum(|c| c.all));
 }
 
 #[test]

@@ -151,6 +151,9 @@ fn evicted_pages_are_the_fault_of_memory() {
     assert_eq!(most["name"], "image.bin", "{report}");
 }
 
+/// Ships that are tried with little memory.
+const SWAPPING_SHIPS: usize = 4;
+
 #[test]
 fn swapped_pages_are_the_fault_of_memory() {
     let Some(_live) = gate::need_bpf() else {
@@ -164,10 +167,17 @@ fn swapped_pages_are_the_fault_of_memory() {
     };
     let disk = LoopDisk::new(512 << 20).unwrap();
     let _swap = ZramSwap::start(512 << 20).unwrap();
-    let ship = ship.start_in(disk.path()).unwrap();
-    // Less than the pages that it writes to, of which there are 16 MiB in the end.
-    let _limit = MemoryLimit::start(8 << 20, &ship.pids()).unwrap();
-    settle();
+    // Less than the pages that it writes to, of which there are 16 MiB in the end. Where all of them were
+    // just used, the kernel may kill the ship instead.
+    let (ship, _limit) = (0..SWAPPING_SHIPS)
+        .find_map(|_| {
+            let ship = ship.start_in(disk.path()).unwrap();
+            let limit = MemoryLimit::start(9 << 20, &ship.pids()).unwrap();
+            settle();
+            let is_alive = std::path::Path::new(&format!("/proc/{}", ship.mars_pid())).exists();
+            is_alive.then_some((ship, limit))
+        })
+        .unwrap();
     let report = Report::of_scene("swap", ship.pier(), SECONDS);
     assert_eq!(report.verdict(), ("stalled", Some("memory")), "{report}");
     let part = report.leaf_ratio("swap_in") + report.leaf_ratio("reclaim");
