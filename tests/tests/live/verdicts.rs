@@ -172,7 +172,7 @@ fn swapped_pages_are_the_fault_of_memory() {
     let (ship, _limit) = (0..SWAPPING_SHIPS)
         .find_map(|_| {
             let ship = ship.start_in(disk.path()).unwrap();
-            let limit = MemoryLimit::start(9 << 20, &ship.pids()).unwrap();
+            let limit = MemoryLimit::start(8 << 20, &ship.pids()).unwrap();
             settle();
             let is_alive = std::path::Path::new(&format!("/proc/{}", ship.mars_pid())).exists();
             is_alive.then_some((ship, limit))
