@@ -36,8 +36,14 @@ mod numbers {
     pub const KERNEL_STACK_BYTES: u64 = 16 * 1024;
     /// `pwrite64`.
     pub const PWRITE64: i32 = 18;
+    /// `writev`.
+    pub const WRITEV: i32 = 20;
     /// `fdatasync`.
     pub const FDATASYNC: i32 = 75;
+    /// `sigaltstack`.
+    pub const SIGALTSTACK: i32 = 131;
+    /// `epoll_pwait`.
+    pub const EPOLL_PWAIT: i32 = 281;
     pub(super) const IDLE: [i32; 9] = [
         7,   // poll
         23,  // select
@@ -63,8 +69,14 @@ mod numbers {
     pub const KERNEL_STACK_BYTES: u64 = 16 * 1024;
     /// `pwrite64`.
     pub const PWRITE64: i32 = 68;
+    /// `writev`.
+    pub const WRITEV: i32 = 66;
     /// `fdatasync`.
     pub const FDATASYNC: i32 = 83;
+    /// `sigaltstack`.
+    pub const SIGALTSTACK: i32 = 132;
+    /// `epoll_pwait`.
+    pub const EPOLL_PWAIT: i32 = 22;
     pub(super) const IDLE: [i32; 9] = [
         22,  // epoll_pwait
         72,  // pselect6
@@ -77,7 +89,9 @@ mod numbers {
     ];
 }
 
-pub use numbers::{FDATASYNC, KERNEL_STACK_BYTES, PWRITE64, SIGNAL_REGISTERS};
+pub use numbers::{
+    EPOLL_PWAIT, FDATASYNC, KERNEL_STACK_BYTES, PWRITE64, SIGALTSTACK, SIGNAL_REGISTERS, WRITEV,
+};
 
 /// Whether a thread that sleeps (interruptibly) in this syscall usually waits for work: such
 /// waits get no stack, since they would drown the others.

@@ -25,6 +25,7 @@ pub mod ship;
 pub mod snapshot;
 pub mod stack;
 pub mod syscall;
+pub mod turnaround;
 pub mod udp;
 pub mod writeback;
 

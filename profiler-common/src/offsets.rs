@@ -34,6 +34,12 @@ shared! {
         pub regs_sp: u32,
         /// Frame pointer in the saved registers (`pt_regs.bp`, `.regs[29]`).
         pub regs_fp: u32,
+        /// First argument of a syscall in the saved registers, at its entry (`pt_regs.di`, `.regs[0]`).
+        pub regs_argument_1: u32,
+        /// Second argument (`pt_regs.si`, `.regs[1]`).
+        pub regs_argument_2: u32,
+        /// Third argument (`pt_regs.dx`, `.regs[2]`).
+        pub regs_argument_3: u32,
         /// `task_struct.mm`.
         pub task_mm: u32,
         /// `mm_struct.start_code`; `end_code` is right behind it.

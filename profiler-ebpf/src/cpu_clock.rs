@@ -30,23 +30,24 @@ fn try_cpu_clock(ctx: &PerfEventContext) -> Option<()> {
         return None;
     }
     // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
     ship::window(now)?;
     if !recording() {
         return sampling::ticked(ctx.as_ptr(), tgid, tid);
     }
+    let header = RecordHeader {
+        ktime_ns: now,
+        kind: KIND_SAMPLE,
+        cpu,
+        tgid,
+        tid,
+    };
     let scratch = CPU_CLOCK_SCRATCH.get_ptr_mut(0)?;
     // SAFETY: this CPU's scratch; perf events of one CPU do not nest.
     unsafe {
         let lengths = stack::take(ctx.as_ptr(), &raw mut (*scratch).stack);
         (*scratch).record = SampleRecord {
-            header: RecordHeader {
-                ktime_ns: now,
-                kind: KIND_SAMPLE,
-                cpu: bpf_get_smp_processor_id(),
-                tgid,
-                tid,
-            },
+            header,
             stack: lengths,
         };
         let size = size_of::<SampleRecord>() + stack::bytes(&lengths);
@@ -55,5 +56,5 @@ fn try_cpu_clock(ctx: &PerfEventContext) -> Option<()> {
             loss::count(reason::SAMPLE_RECORD);
         }
     }
-    hoon::sampled(tgid, tid, now)
+    hoon::sampled(ctx, header)
 }

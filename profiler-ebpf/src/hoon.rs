@@ -2,9 +2,10 @@
 //! sampling clock interrupted, so nothing changes under the walk; what is not in memory is not paged
 //! in, and ends it (`profiler/src/hoon/walk.rs` is the same in plain Rust).
 
-use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_probe_read_user};
-use aya_ebpf::macros::map;
-use aya_ebpf::maps::PerCpuArray;
+use aya_ebpf::helpers::bpf_probe_read_user;
+use aya_ebpf::macros::{map, perf_event};
+use aya_ebpf::maps::{PerCpuArray, ProgramArray};
+use aya_ebpf::programs::PerfEventContext;
 use profiler_common::hoon::LOOM_START;
 use profiler_common::hoon::{
     END_ABSENT, END_FRAMES, END_LAYOUT, END_MALFORMED, END_ROADS, END_WHOLE, FRAME_ABSENT,
@@ -25,23 +26,26 @@ static HOON_SCRATCH: PerCpuArray<HoonScratch> = PerCpuArray::with_max_entries(1,
 /// Steps of the walk: one for each hint, one to leave each road, one to find that there are too many.
 const MAX_STEPS: usize = MAX_FRAMES + MAX_ROADS + 1;
 
-/// A watched thread was sampled: records its Hoon stack if it is one that computes Nock.
+/// The program that walks: one of its own, because with the C stack before it the kernel's verifier would
+/// meet more branches than older ones allow (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`).
+#[map]
+static HOON_PROGRAM: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// A watched thread was sampled: records its Hoon stack if it is one that computes Nock. Returns only if
+/// not, or if the program was refused.
 #[inline(always)]
-pub fn sampled(tgid: u32, tid: u32, now: u64) -> Option<()> {
+pub fn sampled(ctx: &PerfEventContext, header: RecordHeader) -> Option<()> {
     // The king computes with a small kernel of its own, which tells nothing.
-    if tgid != tid || ship::is_king(tgid) {
+    if header.tgid != header.tid || ship::is_king(header.tgid) {
         return None;
     }
     let scratch = HOON_SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: this CPU's scratch; perf events of one CPU do not nest.
+    // SAFETY: this CPU's scratch; perf events of one CPU do not nest. Nothing here needs to be dropped.
     unsafe {
         (*scratch).record = HoonRecord {
             header: RecordHeader {
-                ktime_ns: now,
                 kind: KIND_HOON,
-                cpu: bpf_get_smp_processor_id(),
-                tgid,
-                tid,
+                ..header
             },
             event_number: 0,
             end: END_WHOLE,
@@ -50,13 +54,25 @@ pub fn sampled(tgid: u32, tid: u32, now: u64) -> Option<()> {
             zero: 0,
         };
         (*scratch).count = 0;
-        (*scratch).record.end = match find_roads(scratch) {
-            Ok(()) => walk(scratch),
-            Err(end) => end,
-        };
-        output(scratch);
+        HOON_PROGRAM.tail_call(ctx, 0);
     }
     Some(())
+}
+
+/// The rest of a sample of `cpu_clock`.
+#[perf_event]
+pub fn cpu_clock_hoon(_ctx: PerfEventContext) -> u32 {
+    if let Some(scratch) = HOON_SCRATCH.get_ptr_mut(0) {
+        // SAFETY: as in `sampled`, which has begun the record.
+        unsafe {
+            (*scratch).record.end = match find_roads(scratch) {
+                Ok(()) => walk(scratch),
+                Err(end) => end,
+            };
+            output(scratch);
+        }
+    }
+    0
 }
 
 /// Notes the addresses of all roads and the beginning of the innermost one's list.

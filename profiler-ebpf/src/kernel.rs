@@ -21,6 +21,9 @@ pub static OFFSETS: Offsets = Offsets {
     regs_ip: ABSENT,
     regs_sp: ABSENT,
     regs_fp: ABSENT,
+    regs_argument_1: ABSENT,
+    regs_argument_2: ABSENT,
+    regs_argument_3: ABSENT,
     task_mm: ABSENT,
     mm_start_code: ABSENT,
     task_sighand: ABSENT,
@@ -212,7 +215,21 @@ fn regs_on_stack(stack: u64) -> *const c_void {
 /// Instruction, stack and frame pointer that the current thread had in user space.
 #[inline(always)]
 pub fn user_registers() -> Option<[u64; 3]> {
-    let places = [offset!(regs_ip), offset!(regs_sp), offset!(regs_fp)];
+    saved_registers([offset!(regs_ip), offset!(regs_sp), offset!(regs_fp)])
+}
+
+/// Number of the syscall that the current thread is in, its second and its third argument.
+#[inline(always)]
+pub fn syscall_arguments() -> Option<[u64; 3]> {
+    saved_registers([
+        offset!(regs_syscall),
+        offset!(regs_argument_2),
+        offset!(regs_argument_3),
+    ])
+}
+
+#[inline(always)]
+fn saved_registers(places: [u32; 3]) -> Option<[u64; 3]> {
     if offset!(has_task_pt_regs) != 0 {
         // SAFETY: no arguments; the helper takes the task that the other returns.
         let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as *const c_void;

@@ -26,6 +26,7 @@ mod snapshot;
 mod stack;
 mod syscall;
 mod task;
+mod turnaround;
 mod udp;
 mod wait;
 mod writeback;

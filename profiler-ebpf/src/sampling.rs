@@ -7,6 +7,7 @@ use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
 use aya_ebpf::programs::BtfTracePointContext;
 use core::ffi::c_void;
+use core::hint::black_box;
 use profiler_common::arch::NO_SYSCALL;
 use profiler_common::loss as reason;
 use profiler_common::sampling::{
@@ -196,6 +197,9 @@ unsafe fn hash(stack: *const StackSum) -> u64 {
         let frames = (&raw const (*stack).frames).cast::<u64>();
         let mut hash = u64::from((*stack).lengths.user_bytes) << 32;
         for i in 0..SUM_WORDS {
+            // LLVM would count down from the smaller of the two numbers, which kernels before 6.8 lose the
+            // bounds of.
+            let i = black_box(i);
             if i >= count {
                 break;
             }
@@ -223,6 +227,8 @@ unsafe fn differ(a: *const StackSum, b: *const StackSum) -> u64 {
         let a = (&raw const (*a).frames).cast::<u64>();
         let b = (&raw const (*b).frames).cast::<u64>();
         for i in 0..SUM_WORDS {
+            // As in `hash`.
+            let i = black_box(i);
             if i >= count {
                 break;
             }

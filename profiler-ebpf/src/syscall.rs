@@ -1,34 +1,76 @@
 //! Entries of the syscalls that bound an event: what happens in between is told by the switches.
+//!
+//! One program for all of them: with a program for each (`syscalls:sys_enter_…`), as with this, every call
+//! of the machine takes the slow way into the kernel, and calls of those kinds run perf's code on top.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user as probe_read_user;
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_user,
 };
-use aya_ebpf::macros::{map, tracepoint};
+use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::PerCpuArray;
-use aya_ebpf::programs::TracePointContext;
+use aya_ebpf::programs::BtfTracePointContext;
+use core::ffi::c_void;
 use core::hint::black_box;
+use profiler_common::arch::{EPOLL_PWAIT, FDATASYNC, SIGALTSTACK, WRITEV};
 use profiler_common::loss as reason;
 use profiler_common::record::{KIND_SYSCALL, RecordHeader};
 use profiler_common::ship::ShipProcess;
 use profiler_common::syscall::{
     CALL_EPOLL_PWAIT, CALL_FDATASYNC, CALL_SIGALTSTACK, CALL_WRITEV, EVENT_NUMBER_ADDRESS,
-    FRAME_HEADER_BYTES, HEAD_BYTES, IoVector, SS_DISABLE, SignalStack, SyscallRecord,
-    SyscallScratch,
+    HEAD_BYTES, SS_DISABLE, SignalStack, SyscallRecord, SyscallScratch,
 };
 
-use crate::{NO_WAKEUP, RECORDS, loss, ship};
+use crate::kernel::{load, offset};
+use crate::{NO_WAKEUP, RECORDS, loss, recording, ship, turnaround};
 
 /// Where a record is built.
 #[map]
 static SYSCALL_SCRATCH: PerCpuArray<SyscallScratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// An argument of a syscall at its entry: behind the common fields and the number
-/// (`events/syscalls/sys_enter_…/format`, the same since 2.6.32).
-#[inline(always)]
-fn argument(ctx: &TracePointContext, index: usize) -> u64 {
-    // SAFETY: the kernel's own record of the entry, which has room for six arguments.
-    unsafe { ctx.read_at::<u64>(16 + 8 * index) }.unwrap_or(0)
+/// `raw_syscalls:sys_enter(regs, id)`: any thread of the machine enters a syscall.
+#[btf_tracepoint(function = "sys_enter")]
+pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
+    let nr: i64 = ctx.arg(1);
+    let call = nr as i32;
+    if !recording() {
+        if call == WRITEV {
+            sampled(Arguments(ctx.arg(0)));
+        }
+    } else if call == WRITEV {
+        writev(Arguments(ctx.arg(0)));
+    } else if call == EPOLL_PWAIT {
+        epoll_pwait();
+    } else if call == SIGALTSTACK {
+        sigaltstack(Arguments(ctx.arg(0)));
+    } else if call == FDATASYNC {
+        fdatasync(Arguments(ctx.arg(0)));
+    }
+    0
+}
+
+/// The arguments of a syscall at its entry: the registers that the tracepoint passed.
+#[derive(Clone, Copy)]
+struct Arguments(*const c_void);
+
+impl Arguments {
+    #[inline(always)]
+    fn first(self) -> u64 {
+        // SAFETY: a tracepoint's argument.
+        unsafe { load(self.0, offset!(regs_argument_1)) }
+    }
+
+    #[inline(always)]
+    fn second(self) -> u64 {
+        // SAFETY: as above.
+        unsafe { load(self.0, offset!(regs_argument_2)) }
+    }
+
+    #[inline(always)]
+    fn third(self) -> u64 {
+        // SAFETY: as above.
+        unsafe { load(self.0, offset!(regs_argument_3)) }
+    }
 }
 
 /// A thread of a ship, inside the window.
@@ -127,21 +169,15 @@ impl Caller {
     }
 }
 
-/// `syscalls:sys_enter_sigaltstack(uss, uoss)`.
-#[tracepoint]
-pub fn sys_enter_sigaltstack(ctx: TracePointContext) -> u32 {
-    try_sys_enter_sigaltstack(&ctx);
-    0
-}
-
+/// `sigaltstack(uss, uoss)`.
 #[inline(always)]
-fn try_sys_enter_sigaltstack(ctx: &TracePointContext) -> Option<()> {
+fn sigaltstack(arguments: Arguments) -> Option<()> {
     let caller = Caller::main()?;
     // The king computes with a small kernel of its own, which is no event.
     if caller.is_king() {
         return None;
     }
-    let stack = argument(ctx, 0) as *const SignalStack;
+    let stack = arguments.first() as *const SignalStack;
     if stack.is_null() {
         return None;
     }
@@ -157,52 +193,41 @@ fn try_sys_enter_sigaltstack(ctx: &TracePointContext) -> Option<()> {
     caller.record(CALL_SIGALTSTACK, 0, stack.flags.into(), number, 0)
 }
 
-/// `syscalls:sys_enter_writev(fd, vec, vlen)`.
-#[tracepoint]
-pub fn sys_enter_writev(ctx: TracePointContext) -> u32 {
-    try_sys_enter_writev(&ctx);
-    0
-}
-
+/// `writev(fd, vec, vlen)`.
 #[inline(always)]
-fn try_sys_enter_writev(ctx: &TracePointContext) -> Option<()> {
-    // The header and the noun (`pkg/vere/newt.c`); libuv writes each message by itself.
-    if argument(ctx, 2) != 2 {
+fn writev(arguments: Arguments) -> Option<()> {
+    if arguments.third() != 2 {
         return None;
     }
     let caller = Caller::main()?;
-    let vectors = argument(ctx, 1) as *const [IoVector; 2];
-    // SAFETY: the helper checks the address.
-    let Ok([header, noun]) = (unsafe { bpf_probe_read_user(vectors) }) else {
+    let Ok(noun) = turnaround::frame(arguments.second(), arguments.third()) else {
         loss::count(reason::FRAME_PARTS);
         return None;
     };
-    if header.length != FRAME_HEADER_BYTES {
-        return None;
-    }
-    // A header that is not in memory cannot be checked. The frame is kept: its descriptor tells.
-    // SAFETY: as above.
-    if let Ok(bytes) = unsafe { bpf_probe_read_user(header.base as *const [u8; 5]) } {
-        let length = u32::from_le_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]);
-        if bytes[0] != 0 || u64::from(length) != noun.length {
-            return None;
-        }
-    }
+    let noun = noun?;
     // SAFETY: a live map value; only the king's main thread, which is current, changes it.
     let turn = unsafe { (*caller.process).turn_ktime_ns };
-    caller.record(CALL_WRITEV, argument(ctx, 0), noun.length, turn, noun.base)
+    caller.record(CALL_WRITEV, arguments.first(), noun.length, turn, noun.base)
 }
 
-/// `syscalls:sys_enter_epoll_pwait(epfd, …)`: a turn of the king's loop ends, and the next begins with
-/// what is waited for here. Mostly only noted for the frames that it sends: most turns send none.
-#[tracepoint]
-pub fn sys_enter_epoll_pwait(_ctx: TracePointContext) -> u32 {
-    try_sys_enter_epoll_pwait();
-    0
-}
-
+/// Where there is no `sock_send_length` (before 6.3).
 #[inline(always)]
-fn try_sys_enter_epoll_pwait() -> Option<()> {
+fn sampled(arguments: Arguments) -> Option<()> {
+    let id = bpf_get_current_pid_tgid();
+    let tgid = (id >> 32) as u32;
+    if tgid != id as u32 || !ship::may_watch(tgid) {
+        return None;
+    }
+    turnaround::message(
+        tgid,
+        turnaround::frame(arguments.second(), arguments.third()).ok()??,
+    )
+}
+
+/// `epoll_pwait(epfd, …)`: a turn of the king's loop ends, and the next begins with what is waited for
+/// here. Mostly only noted for the frames that it sends: most turns send none.
+#[inline(always)]
+fn epoll_pwait() -> Option<()> {
     let id = bpf_get_current_pid_tgid();
     if (id >> 32) as u32 != id as u32 {
         return None;
@@ -221,11 +246,8 @@ fn try_sys_enter_epoll_pwait() -> Option<()> {
     Caller::of(id)?.record(CALL_EPOLL_PWAIT, 0, 0, 0, 0)
 }
 
-/// `syscalls:sys_enter_fdatasync(fd)`.
-#[tracepoint]
-pub fn sys_enter_fdatasync(ctx: TracePointContext) -> u32 {
-    if let Some(caller) = Caller::current() {
-        caller.record(CALL_FDATASYNC, argument(&ctx, 0), 0, 0, 0);
-    }
-    0
+/// `fdatasync(fd)`.
+#[inline(always)]
+fn fdatasync(arguments: Arguments) -> Option<()> {
+    Caller::current()?.record(CALL_FDATASYNC, arguments.first(), 0, 0, 0)
 }

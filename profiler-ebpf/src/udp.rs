@@ -9,7 +9,7 @@ use profiler_common::udp::{UdpKey, UdpTotals};
 
 use crate::atomic::add;
 use crate::kernel::{load, offset, read};
-use crate::{ames, recording, sampling, ship};
+use crate::{ames, recording, sampling, ship, turnaround};
 
 /// Sums per socket. User space enters the ship's sockets; nothing else is counted.
 #[map]
@@ -17,6 +17,8 @@ static UDP_SOCKETS: HashMap<UdpKey, UdpTotals> = HashMap::with_max_entries(256, 
 
 /// `IPPROTO_UDP`.
 const PROTOCOL_UDP: u16 = 17;
+/// What sockets between processes have, among others those between king and mars.
+const NO_PROTOCOL: u16 = 0;
 
 /// The sums of the socket that a tracepoint passed, if it is a ship's.
 #[inline(always)]
@@ -49,6 +51,12 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
 /// `sock:sock_send_length(sk, ret, flags)`, since 6.3: a send call took `ret` bytes.
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: a tracepoint's argument.
+    let protocol = unsafe { load::<u16>(ctx.arg(0), offset!(sock_protocol)) };
+    if protocol == NO_PROTOCOL && !recording() {
+        turnaround::sent(ctx.arg(1));
+        return 0;
+    }
     transferred(&ctx, |totals, bytes, _| {
         add(&raw mut totals.sent, 1);
         add(&raw mut totals.sent_bytes, bytes);

@@ -3,7 +3,7 @@
 //! The stages are the modules: discover (`ship`) → probe, drain, decode (`capture`) → order,
 //! aggregate → attribute → recommend → report → render. Everything after `drain` is a pure
 //! function of the capture. Beside them, the sampler's windows go through `store` to `history`,
-//! and `audit` judges a host without a capture.
+//! and `audit` judges a host without a capture. `trial` alone changes a host.
 
 pub mod aggregate;
 pub mod attribute;
@@ -16,6 +16,7 @@ pub mod diff;
 pub mod history;
 pub mod hoon;
 pub mod host;
+pub mod mass;
 pub mod model;
 pub mod now;
 pub mod ping;
@@ -25,4 +26,5 @@ pub mod report;
 pub mod sampler;
 pub mod ship;
 pub mod store;
+pub mod trial;
 pub mod unwind;

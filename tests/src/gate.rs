@@ -13,7 +13,7 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::{Error, Result, undo};
+use crate::{Error, Result, bpf, undo};
 
 /// Held by whoever changes or measures the machine. The kernel lets go of it when its holder ends.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ pub fn bpf() -> Result<Live> {
             "mount -t tracefs nodev /sys/kernel/tracing",
         ));
     }
-    load_program().map_err(|error| {
+    bpf::load_program().map_err(|error| {
         missing(
             &format!("the right to load eBPF programs ({error})"),
             "give CAP_BPF and CAP_PERFMON, or leave the container",
@@ -101,51 +101,6 @@ fn skip_or_fail<T>(gate: Result<T>) -> Option<T> {
             None
         }
     }
-}
-
-/// `bpf(2)` attributes of `BPF_PROG_LOAD`, as far as the smallest program needs them
-/// (include/uapi/linux/bpf.h; the kernel takes what is left out as zero).
-#[repr(C)]
-struct LoadAttributes {
-    program_type: u32,
-    instruction_count: u32,
-    instructions: u64,
-    license: u64,
-}
-
-/// `enum bpf_cmd`.
-const BPF_PROG_LOAD: libc::c_int = 5;
-/// `enum bpf_prog_type`.
-const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
-
-/// Loads `return 0` as a raw tracepoint program, the kind that ours need the most rights for.
-fn load_program() -> std::io::Result<()> {
-    // r0 = 0 (BPF_ALU64 | BPF_MOV | BPF_K); exit (BPF_JMP | BPF_EXIT).
-    let instructions: [u64; 2] = [0xb7, 0x95];
-    let license = c"GPL";
-    let attributes = LoadAttributes {
-        program_type: BPF_PROG_TYPE_RAW_TRACEPOINT,
-        instruction_count: 2,
-        instructions: instructions.as_ptr() as u64,
-        license: license.as_ptr() as u64,
-    };
-    // SAFETY: the attributes and what they point to live until the call returns, the size is theirs,
-    // and the kernel only reads them.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_PROG_LOAD,
-            &raw const attributes,
-            size_of::<LoadAttributes>(),
-        )
-    };
-    let fd = libc::c_int::try_from(fd).unwrap_or(-1);
-    if fd < 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    // SAFETY: the call made this descriptor and nobody else has it.
-    drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) });
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! phase of each took by either.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -96,6 +97,23 @@ pub fn measure(options: &ShipOptions, home: &Path, seconds: u64) -> Result<Outco
         &truths(&ship)?,
         &listing,
     )
+}
+
+/// How long each event took from the king's message to mars' release of its effects, by the ship's log, in
+/// ascending order, ns: of those that were sent within `sent_ktime_ns`.
+///
+/// # Errors
+/// If its log cannot be read.
+pub fn turnarounds(ship: &RunningShip, sent_ktime_ns: Range<u64>) -> Result<Vec<u64>> {
+    let truths = truths(ship)?;
+    let whole = truths
+        .values()
+        .filter(|moments| !moments.contains(&0) && sent_ktime_ns.contains(&moments[1]));
+    let mut lengths: Vec<u64> = whole
+        .map(|moments| moments[6].saturating_sub(moments[1]))
+        .collect();
+    lengths.sort_unstable();
+    Ok(lengths)
 }
 
 fn number(value: &Value, field: &str) -> Result<u64> {

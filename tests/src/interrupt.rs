@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::faults::{CpuHogs, IopsLimits, LoopDisk, SlowDisk};
-use crate::process::{Process, Terminal, is_running, poll_until};
+use crate::process::{Process, Terminal, is_running, poll_until, wait_until_ended};
 use crate::{gate, scratch};
 
 /// Run by the other tests in a process of their own: changes the machine and waits to be ended.
@@ -108,12 +108,5 @@ fn next_run_removes_what_a_killed_one_left() {
     assert!(traces_of(pid).contains(&victim.mount_point));
     scratch::remove_stale();
     assert_eq!(traces_of(pid), "");
-    poll_until("the hog to notice", Duration::from_secs(10), || {
-        Ok(if is_running(victim.hog) {
-            Err("it runs".into())
-        } else {
-            Ok(())
-        })
-    })
-    .unwrap();
+    wait_until_ended(victim.hog, Duration::from_secs(10)).unwrap();
 }

@@ -5,6 +5,7 @@
 //! the next one ([`scratch`]).
 
 pub mod accuracy;
+pub mod bpf;
 pub mod error;
 pub mod faults;
 pub mod gate;
@@ -16,6 +17,7 @@ pub mod process;
 pub mod profile;
 pub mod scratch;
 pub mod ship;
+pub mod terminal;
 pub mod trace;
 pub mod undo;
 pub mod workspace;

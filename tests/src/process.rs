@@ -217,6 +217,17 @@ pub fn is_running(pid: u32) -> bool {
     })
 }
 
+/// Waits until a process has ended that is not our child.
+pub fn wait_until_ended(pid: u32, limit: Duration) -> Result<()> {
+    poll_until(&format!("process {pid} to end"), limit, || {
+        Ok(if is_running(pid) {
+            Err("it runs".into())
+        } else {
+            Ok(())
+        })
+    })
+}
+
 /// The ids of all threads of a process.
 pub fn threads(pid: u32) -> Result<Vec<u32>> {
     let path = std::path::PathBuf::from(format!("/proc/{pid}/task"));
@@ -277,14 +288,7 @@ mod tests {
         std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut line).unwrap();
         drop(process);
         let child = line.trim().parse().unwrap();
-        poll_until("the child to end", Duration::from_secs(5), || {
-            Ok(if is_running(child) {
-                Err("it runs".into())
-            } else {
-                Ok(())
-            })
-        })
-        .unwrap();
+        wait_until_ended(child, Duration::from_secs(5)).unwrap();
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::process::{Process, Terminal, poll_until};
+use crate::terminal::Keyboard;
 use crate::{Error, Result, workspace};
 
 /// What a run may take besides its capture: starting, symbols, writing.
@@ -43,6 +44,12 @@ impl Profile {
         run.arg("--seconds").arg(seconds.to_string())
     }
 
+    /// It may take so long, besides starting and writing.
+    pub fn lasting(mut self, time: Duration) -> Self {
+        self.capture = time;
+        self
+    }
+
     /// Adds an argument.
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.arguments.push(argument.as_ref().to_owned());
@@ -66,7 +73,18 @@ impl Profile {
 
     /// Starts it.
     pub fn start(&self) -> Result<RunningProfile> {
+        self.start_reading(Stdio::null())
+    }
+
+    /// Starts it on a terminal on which it can be answered.
+    pub fn start_on_terminal(&self) -> Result<(RunningProfile, Keyboard)> {
+        let (keyboard, input) = Keyboard::open()?;
+        Ok((self.start_reading(Stdio::from(input))?, keyboard))
+    }
+
+    fn start_reading(&self, input: Stdio) -> Result<RunningProfile> {
         let mut command = self.command()?;
+        command.stdin(input);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Process::spawn(&mut command, Terminal::Own)?;
         let child = process.child_mut();

@@ -16,11 +16,14 @@
 //! counts. A thread that was away for less than is recorded counts as running.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::leaf::Leaf;
 use super::page_in::PageInRule;
 use super::syscall::{WaitClass, classify, syscall_name};
-use crate::aggregate::events::{Commit, EventSpan, EventsSummary, Timeline, snapshots};
+use crate::aggregate::events::{
+    Absence, Commit, Computation, EventSpan, EventsSummary, Timeline, snapshots,
+};
 use crate::model::{Capture, ThreadId};
 use crate::ship::Role;
 
@@ -43,6 +46,9 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// How many there are.
+    pub const COUNT: usize = Self::Release as usize + 1;
+
     /// As a person would call it.
     pub fn name(self) -> &'static str {
         match self {
@@ -59,10 +65,16 @@ impl Phase {
 /// What an event's time went into.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventCost {
-    /// By leaf.
-    pub leaves: BTreeMap<Leaf, LeafCost>,
-    /// By phase.
-    pub phases: BTreeMap<Phase, u64>,
+    parts: BTreeMap<Charge, LeafCost>,
+}
+
+/// What part of an event's time is charged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Charge {
+    phase: Phase,
+    leaf: Leaf,
+    /// Whether the event stood in line: mars or the log had the one before it in hand.
+    in_line: bool,
 }
 
 /// An event's time in one leaf.
@@ -78,29 +90,99 @@ pub struct LeafCost {
     pub is_estimate: bool,
 }
 
+impl LeafCost {
+    fn add(&mut self, other: Self) {
+        self.total_ns += other.total_ns;
+        self.behind_ns += other.behind_ns;
+        self.mars_on_cpu_ns += other.mars_on_cpu_ns;
+        self.is_estimate |= other.is_estimate;
+    }
+}
+
 impl EventCost {
-    /// Moves an estimate from one leaf to another, at most what there is; what was behind others goes
-    /// along in proportion.
-    pub fn move_time(&mut self, from: Leaf, to: Leaf, ns: u64) {
-        let Some(part) = self.leaves.get_mut(&from) else {
+    /// By leaf.
+    pub fn leaves(&self) -> BTreeMap<Leaf, LeafCost> {
+        let mut leaves: BTreeMap<Leaf, LeafCost> = BTreeMap::new();
+        for (charge, cost) in &self.parts {
+            leaves.entry(charge.leaf).or_default().add(*cost);
+        }
+        leaves
+    }
+
+    /// By phase.
+    pub fn phases(&self) -> BTreeMap<Phase, u64> {
+        let mut phases = BTreeMap::new();
+        for (charge, cost) in &self.parts {
+            *phases.entry(charge.phase).or_default() += cost.total_ns;
+        }
+        phases
+    }
+
+    /// By phase and leaf, without the time in line.
+    pub fn own(&self) -> impl Iterator<Item = (Phase, Leaf, u64)> {
+        let own = self.parts.iter().filter(|(charge, _)| !charge.in_line);
+        own.map(|(charge, cost)| (charge.phase, charge.leaf, cost.total_ns))
+    }
+
+    /// Moves an estimate from one leaf to another: `share` of what `divided` finds in each part, at most
+    /// what there is; what was behind others goes along in proportion.
+    pub fn move_share(
+        &mut self,
+        from: Leaf,
+        to: Leaf,
+        share: f64,
+        divided: impl Fn(&LeafCost) -> u64,
+    ) {
+        let mut moved = Vec::new();
+        for (charge, part) in &mut self.parts {
+            if charge.leaf != from {
+                continue;
+            }
+            let moved_ns = ((divided(part) as f64 * share) as u64).min(part.total_ns);
+            if moved_ns == 0 {
+                continue;
+            }
+            let behind_ns = part.behind_ns as f64 * (moved_ns as f64 / part.total_ns as f64);
+            let behind_ns = (behind_ns.ceil() as u64).min(moved_ns);
+            part.total_ns -= moved_ns;
+            part.behind_ns -= behind_ns;
+            let cost = LeafCost {
+                total_ns: moved_ns,
+                behind_ns,
+                mars_on_cpu_ns: 0,
+                is_estimate: true,
+            };
+            moved.push((
+                Charge {
+                    leaf: to,
+                    ..*charge
+                },
+                cost,
+            ));
+        }
+        for (charge, cost) in moved {
+            self.parts.entry(charge).or_default().add(cost);
+        }
+        self.parts.retain(|_, part| part.total_ns > 0);
+    }
+
+    fn add(&mut self, lane: Lane, leaf: Leaf, range: Range<u64>) {
+        let ns = range.end.saturating_sub(range.start);
+        if ns == 0 {
             return;
+        }
+        let charge = Charge {
+            phase: lane.phase,
+            leaf,
+            in_line: lane.in_line,
         };
-        let moved_ns = ns.min(part.total_ns);
-        if moved_ns == 0 {
-            return;
-        }
-        let share = moved_ns as f64 / part.total_ns as f64;
-        let behind_ns = (part.behind_ns as f64 * share).ceil() as u64;
-        let behind_ns = behind_ns.min(moved_ns);
-        part.total_ns -= moved_ns;
-        part.behind_ns -= behind_ns;
-        if part.total_ns == 0 {
-            self.leaves.remove(&from);
-        }
-        let target = self.leaves.entry(to).or_default();
-        target.total_ns += moved_ns;
-        target.behind_ns += behind_ns;
-        target.is_estimate = true;
+        let is_computing = leaf == Leaf::Computing && lane.role == Role::Mars;
+        self.parts.entry(charge).or_default().add(LeafCost {
+            total_ns: ns,
+            behind_ns: if lane.behind { ns } else { 0 },
+            mars_on_cpu_ns: if is_computing { ns } else { 0 },
+            is_estimate: false,
+        });
     }
 }
 
@@ -145,92 +227,106 @@ impl<'a> CriticalPaths<'a> {
     pub fn cost(&self, span: &EventSpan) -> EventCost {
         let mut cost = EventCost::default();
         let work = &span.work;
-        let commit = span.commit.and_then(|at| self.events.commits.get(at));
         let king = Lane::thread(Role::King, self.king);
         let mars = Lane::thread(Role::Mars, self.mars);
-        self.phase(
-            &mut cost,
-            Phase::King,
-            span.arrived_ktime_ns..span.sent_ktime_ns,
-            king,
-        );
-        self.phase(
-            &mut cost,
-            Phase::Queue,
-            span.sent_ktime_ns..work.start_ktime_ns,
-            mars.behind_others(),
-        );
-        self.phase(
-            &mut cost,
-            Phase::Compute,
-            work.start_ktime_ns..work.end_ktime_ns,
-            mars,
-        );
-        let released = span.released_ktime_ns;
-        let Some(commit) = commit else {
-            let rest = work.end_ktime_ns..released;
-            self.phase(&mut cost, Phase::Release, rest, mars.behind_others());
+        let (sent, released) = (span.sent_ktime_ns, span.released_ktime_ns);
+        self.thread(&mut cost, span.arrived_ktime_ns..sent, king);
+        let queue = mars.of(Phase::Queue).behind_others();
+        let free = self.end_of_the_one_before(work.start_ktime_ns);
+        self.in_line(&mut cost, sent..work.start_ktime_ns, free, queue);
+        let computing = work.start_ktime_ns..work.end_ktime_ns;
+        self.thread(&mut cost, computing, mars.of(Phase::Compute));
+        let release = |owner: Lane| owner.of(Phase::Release).behind_others();
+        let Some(at) = span.commit else {
+            self.thread(&mut cost, work.end_ktime_ns..released, release(mars));
             return cost;
         };
         let (owner, planned) = if self.events.king_commits {
             let planned = span.answered_ktime_ns.clamp(work.end_ktime_ns, released);
-            self.phase(
-                &mut cost,
-                Phase::CommitQueue,
-                work.end_ktime_ns..planned,
-                mars,
-            );
+            let answer = work.end_ktime_ns..planned;
+            self.thread(&mut cost, answer, mars.of(Phase::CommitQueue));
             (king.told_by_mars(), planned)
         } else {
             (mars, work.end_ktime_ns)
         };
-        let owner = owner.behind_others();
+        let commit = &self.events.commits[at];
         let begun = commit.start_ktime_ns.clamp(planned, released);
-        self.commit_queue(&mut cost, planned..begun, span.commit, owner);
+        self.commit_queue(&mut cost, planned..begun, at, owner);
         let durable = commit.end_ktime_ns.clamp(begun, released);
-        self.phase(
-            &mut cost,
-            Phase::Commit,
-            begun..durable,
-            Lane::thread(Role::CommitWorker, commit.thread),
-        );
-        self.phase(&mut cost, Phase::Release, durable..released, owner);
+        let worker = Lane::thread(Role::CommitWorker, commit.thread);
+        self.thread(&mut cost, begun..durable, worker.of(Phase::Commit));
+        let free = self.end_of_the_one_at(durable, owner);
+        self.in_line(&mut cost, durable..released, free, release(owner));
         cost
+    }
+
+    /// When a computation that belongs to no event that was followed was ready to begin, and what it took
+    /// from then on beside standing in line. Where mars did not rest before it, it stood there since
+    /// `queued_ktime_ns`.
+    pub fn other(&self, computation: &Computation, queued_ktime_ns: u64) -> (u64, EventCost) {
+        let mut cost = EventCost::default();
+        let mars = Lane::thread(Role::Mars, self.mars);
+        let (start, end) = (computation.start_ktime_ns, computation.end_ktime_ns);
+        let free = self
+            .end_of_the_one_before(start)
+            .max(queued_ktime_ns)
+            .min(start);
+        let mut absences = self.timeline(self.mars).within(free, start).iter();
+        let rested = absences.any(|absence| {
+            !absence.is_preemption() && self.class(Role::Mars, absence) == WaitClass::Idle
+        });
+        let ready = if rested { start } else { queued_ktime_ns };
+        if !rested {
+            self.thread(&mut cost, free..start, mars.of(Phase::Queue));
+        }
+        self.thread(&mut cost, start..end, mars.of(Phase::Compute));
+        (ready, cost)
     }
 
     /// From the end of the computation to the commit: behind the commit before it, and then what the main
     /// thread that commits did before it began the next.
-    fn commit_queue(
-        &self,
-        cost: &mut EventCost,
-        std::ops::Range {
-            start: from,
-            end: to,
-        }: std::ops::Range<u64>,
-        commit: Option<usize>,
-        owner: Lane,
-    ) {
+    fn commit_queue(&self, cost: &mut EventCost, range: Range<u64>, commit: usize, owner: Lane) {
+        let Range { start, end } = range;
         let before: Option<&Commit> = commit
-            .and_then(|at| at.checked_sub(1))
+            .checked_sub(1)
             .and_then(|at| self.events.commits.get(at));
-        let free = before.map_or(from, |before| before.end_ktime_ns.clamp(from, to));
+        let free = before.map_or(start, |before| before.end_ktime_ns.clamp(start, end));
+        let in_queue = |lane: Lane| lane.of(Phase::CommitQueue).behind_others();
         if let Some(before) = before {
-            let worker = Lane::thread(Role::CommitWorker, before.thread).behind_others();
-            self.phase(cost, Phase::CommitQueue, from..free, worker);
+            let worker = Lane::thread(Role::CommitWorker, before.thread);
+            self.thread(cost, start..free, in_queue(worker).in_line());
         }
-        self.phase(cost, Phase::CommitQueue, free..to, owner);
+        let told = self.end_of_the_one_at(free, owner);
+        self.in_line(cost, free..end, told, in_queue(owner));
     }
 
-    fn phase(&self, cost: &mut EventCost, phase: Phase, range: std::ops::Range<u64>, lane: Lane) {
-        if range.start >= range.end {
-            return;
+    /// Charges what a thread did, in line until it was `free`.
+    fn in_line(&self, cost: &mut EventCost, range: Range<u64>, free: u64, lane: Lane) {
+        let free = free.clamp(range.start, range.end.max(range.start));
+        self.thread(cost, range.start..free, lane.in_line());
+        self.thread(cost, free..range.end, lane);
+    }
+
+    /// When the computation before the one that began then had ended.
+    fn end_of_the_one_before(&self, start_ktime_ns: u64) -> u64 {
+        let all = &self.events.computations;
+        let at = all.partition_point(|one| one.start_ktime_ns < start_ktime_ns);
+        at.checked_sub(1).map_or(0, |at| all[at].end_ktime_ns)
+    }
+
+    /// When mars' main thread had ended what it computed then, if that is who `owner` is.
+    fn end_of_the_one_at(&self, ktime_ns: u64, owner: Lane) -> u64 {
+        match owner.role {
+            Role::Mars => self.end_of_the_one_before(ktime_ns),
+            _ => 0,
         }
-        *cost.phases.entry(phase).or_default() += range.end - range.start;
-        self.thread(cost, range, lane);
     }
 
     /// Charges what a thread did from `range.start` to `range.end`.
-    fn thread(&self, cost: &mut EventCost, range: std::ops::Range<u64>, lane: Lane) {
+    fn thread(&self, cost: &mut EventCost, range: Range<u64>, lane: Lane) {
+        if range.is_empty() {
+            return;
+        }
         let timeline = self.timeline(lane.thread);
         let mut at = range.start;
         for absence in timeline.within(range.start, range.end) {
@@ -241,9 +337,8 @@ impl<'a> CriticalPaths<'a> {
                 cut(absence.end_ktime_ns),
             );
             self.on_cpu(cost, at..start, lane);
-            let name = syscall_name(&self.capture.meta.architecture, absence.syscall_nr);
             if !absence.is_preemption() {
-                let class = classify(lane.role, name, absence.task_state);
+                let class = self.class(lane.role, absence);
                 self.blocked(cost, start..runnable, lane, class);
             }
             let queued = if absence.is_preemption() {
@@ -251,10 +346,15 @@ impl<'a> CriticalPaths<'a> {
             } else {
                 runnable..end
             };
-            add(cost, Leaf::RunQueue, queued, lane.behind, false);
+            cost.add(lane, Leaf::RunQueue, queued);
             at = end;
         }
         self.on_cpu(cost, at..range.end, lane);
+    }
+
+    fn class(&self, role: Role, absence: &Absence) -> WaitClass {
+        let name = syscall_name(&self.capture.meta.architecture, absence.syscall_nr);
+        classify(role, name, absence.task_state)
     }
 
     fn timeline(&self, thread: ThreadId) -> &Timeline {
@@ -262,28 +362,25 @@ impl<'a> CriticalPaths<'a> {
         known.unwrap_or(&self.no_timeline)
     }
 
-    fn on_cpu(&self, cost: &mut EventCost, range: std::ops::Range<u64>, lane: Lane) {
+    fn on_cpu(&self, cost: &mut EventCost, range: Range<u64>, lane: Lane) {
         match lane.role {
             // Writing and syncing the log is all that it does.
-            Role::CommitWorker => add(cost, Leaf::LogCommit, range, lane.behind, false),
+            Role::CommitWorker => cost.add(lane, Leaf::LogCommit, range),
             Role::Mars => self.mars(cost, range, lane, Leaf::Computing),
-            _ => add(cost, Leaf::Computing, range, lane.behind, false),
+            _ => cost.add(lane, Leaf::Computing, range),
         }
     }
 
-    fn blocked(
-        &self,
-        cost: &mut EventCost,
-        range: std::ops::Range<u64>,
-        lane: Lane,
-        class: WaitClass,
-    ) {
+    fn blocked(&self, cost: &mut EventCost, range: Range<u64>, lane: Lane, class: WaitClass) {
         let leaf = match class {
             WaitClass::Leaf(leaf) => leaf,
             WaitClass::PageIn => self.page_in,
             WaitClass::Idle if lane.role == Role::Mars => {
                 // Asleep although it has something to do: the king has not sent it yet.
-                let king = Lane::thread(Role::King, self.king);
+                let king = Lane {
+                    in_line: lane.in_line,
+                    ..Lane::thread(Role::King, self.king).of(lane.phase)
+                };
                 return self.thread(cost, range, king);
             }
             WaitClass::Idle if lane.told_by_mars => Leaf::Computing,
@@ -293,30 +390,30 @@ impl<'a> CriticalPaths<'a> {
             // Its files are written for snapshots alone, but outside of one it is something else.
             (Role::Mars, Leaf::Snapshot) => self.mars(cost, range, lane, Leaf::OtherFile),
             (Role::Mars, _) => self.mars(cost, range, lane, leaf),
-            _ => add(cost, leaf, range, lane.behind, false),
+            _ => cost.add(lane, leaf, range),
         }
     }
 
     /// Charges mars' time: to the snapshot inside of one, else to `leaf`, and what would be computing
     /// to upkeep inside of that.
-    fn mars(&self, cost: &mut EventCost, range: std::ops::Range<u64>, lane: Lane, leaf: Leaf) {
+    fn mars(&self, cost: &mut EventCost, range: Range<u64>, lane: Lane, leaf: Leaf) {
         let mut at = range.start;
         let first = self.apart.partition_point(|(_, end, _)| *end <= at);
         for (start, end, what) in &self.apart[first..] {
             let (start, end) = ((*start).clamp(at, range.end), (*end).clamp(at, range.end));
-            add(cost, leaf, at..start, lane.behind, true);
+            cost.add(lane, leaf, at..start);
             match what {
                 Leaf::Collection if leaf != Leaf::Computing => {
-                    add(cost, leaf, start..end, true, true);
+                    cost.add(lane.behind_others(), leaf, start..end);
                 }
-                _ => add(cost, *what, start..end, true, false),
+                _ => cost.add(lane.behind_others(), *what, start..end),
             }
             at = end;
             if at == range.end {
                 break;
             }
         }
-        add(cost, leaf, at..range.end, lane.behind, true);
+        cost.add(lane, leaf, at..range.end);
     }
 }
 
@@ -325,7 +422,10 @@ impl<'a> CriticalPaths<'a> {
 struct Lane {
     role: Role,
     thread: ThreadId,
+    phase: Phase,
     behind: bool,
+    /// Whether it had the event before in hand.
+    in_line: bool,
     /// Whether it sleeps only until mars has sent it what it waits for.
     told_by_mars: bool,
 }
@@ -335,8 +435,23 @@ impl Lane {
         Self {
             role,
             thread,
+            phase: Phase::King,
             behind: false,
+            in_line: false,
             told_by_mars: false,
+        }
+    }
+
+    /// The same, in a later phase.
+    fn of(self, phase: Phase) -> Self {
+        Self { phase, ..self }
+    }
+
+    /// The same, while it had the event before in hand.
+    fn in_line(self) -> Self {
+        Self {
+            in_line: true,
+            ..self
         }
     }
 
@@ -354,20 +469,5 @@ impl Lane {
             behind: true,
             ..self
         }
-    }
-}
-
-fn add(cost: &mut EventCost, leaf: Leaf, range: std::ops::Range<u64>, behind: bool, is_mars: bool) {
-    let ns = range.end.saturating_sub(range.start);
-    if ns == 0 {
-        return;
-    }
-    let part = cost.leaves.entry(leaf).or_default();
-    part.total_ns += ns;
-    if behind {
-        part.behind_ns += ns;
-    }
-    if is_mars && leaf == Leaf::Computing {
-        part.mars_on_cpu_ns += ns;
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::critical::{CriticalPaths, EventCost, Phase};
 use super::leaf::Leaf;
 use super::page_in::PageInRule;
+use super::what_if::AsItWas;
 use super::{MIN_EVENTS, Part};
 use crate::aggregate::Summaries;
 use crate::aggregate::events::{EventKind, EventSpan, EventsSummary};
@@ -27,7 +28,13 @@ pub struct Times {
 }
 
 impl Times {
-    fn add(&mut self, ns: u64) {
+    /// The duration below which so many thousandths of them lie, as reports say it: a bucket's bound may
+    /// lie above the longest of all.
+    pub fn quantile(&self, permille: u64) -> Option<u64> {
+        Some(self.histogram.quantile(permille)?.min(self.max_ns))
+    }
+
+    pub(super) fn add(&mut self, ns: u64) {
         self.total_ns += ns;
         self.max_ns = self.max_ns.max(ns);
         self.histogram.add_value(ns);
@@ -53,6 +60,12 @@ pub struct EventTimes {
     pub worst: Vec<(EventSpan, EventCost)>,
     /// Each event's time by leaf, in the order in which they were computed.
     pub each: Vec<EventLeaves>,
+    /// What mars took one after the other, questions among them.
+    pub turns: Vec<Turn>,
+    /// Whether the king commits (up to v3.5).
+    pub king_commits: bool,
+    /// What comes of them if they are played again.
+    pub as_it_was: AsItWas,
     /// Messages that could not be matched.
     pub unmatched: u64,
     /// Messages that had no answer when the window closed.
@@ -70,6 +83,21 @@ pub struct EventLeaves {
     pub duration_ns: u64,
     /// The same by leaf, in the order of the leaves.
     pub leaves: Vec<(Leaf, u64)>,
+}
+
+/// An event or a question without its time in line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// Whether it is an event, and one that was followed.
+    pub is_event: bool,
+    /// Whether its effects wait for a commit.
+    pub commits: bool,
+    /// When the king began with what brought it; when the window opened, if it stood in line then.
+    pub arrived_ktime_ns: u64,
+    /// Whether it did.
+    pub stood_in_line: bool,
+    /// Its time by phase and leaf, ns, but for what it stood in line.
+    pub own: Vec<(Phase, Leaf, u64)>,
 }
 
 impl EventTimes {
@@ -102,18 +130,15 @@ impl Splits {
             (Leaf::Computing, self.mars.as_slice()),
             (Leaf::RunQueue, &throttled),
         ] {
-            let whole = cost.leaves.get(&leaf).copied().unwrap_or_default();
-            // Samples are of mars alone.
-            let divided_ns = match leaf {
-                Leaf::Computing => whole.mars_on_cpu_ns,
-                _ => whole.total_ns,
-            };
             for (to, share) in shares {
-                cost.move_time(leaf, *to, (divided_ns as f64 * share) as u64);
+                cost.move_share(leaf, *to, *share, |part| match leaf {
+                    // Samples are of mars alone.
+                    Leaf::Computing => part.mars_on_cpu_ns,
+                    _ => part.total_ns,
+                });
             }
-            let rest = cost.leaves.get(&leaf).copied().unwrap_or_default();
             for (to, share) in stolen {
-                cost.move_time(leaf, to, (rest.total_ns as f64 * share) as u64);
+                cost.move_share(leaf, to, share, |part| part.total_ns);
             }
         }
         cost
@@ -139,11 +164,37 @@ pub fn event_times(
     let mut times = EventTimes {
         unmatched: events.unmatched,
         unfinished: events.unfinished,
+        king_commits: events.king_commits,
         ..EventTimes::default()
     };
     let mut parts: BTreeMap<Leaf, Part> = BTreeMap::new();
+    let mut others = events.computations.iter().peekable();
     for span in &events.spans {
+        // What mars took before it, and cannot be followed: what was under way when the window opened.
+        while let Some(other) = others.next_if(|one| one.start_ktime_ns < span.work.end_ktime_ns) {
+            if other.start_ktime_ns < span.work.start_ktime_ns {
+                let opened = capture.meta.clocks.start_ktime_ns;
+                let before = times.turns.last().map(|turn| turn.arrived_ktime_ns);
+                let queued = before.unwrap_or(opened);
+                let (arrived_ktime_ns, cost) = paths.other(other, queued);
+                times.turns.push(Turn {
+                    is_event: false,
+                    commits: false,
+                    arrived_ktime_ns,
+                    stood_in_line: arrived_ktime_ns == opened,
+                    own: splits.split(cost).own().collect(),
+                });
+            }
+        }
         let duration_ns = span.duration_ns();
+        let cost = splits.split(paths.cost(span));
+        times.turns.push(Turn {
+            is_event: span.kind.is_some(),
+            commits: span.commit.is_some(),
+            arrived_ktime_ns: span.arrived_ktime_ns,
+            stood_in_line: false,
+            own: cost.own().collect(),
+        });
         let Some(kind) = span.kind else {
             if !span.is_mass {
                 times.questions.add(duration_ns);
@@ -152,15 +203,14 @@ pub fn event_times(
         };
         times.all.add(duration_ns);
         times.kinds.entry(kind).or_default().add(duration_ns);
-        let cost = paths.cost(span);
-        for (phase, ns) in &cost.phases {
-            times.phases.entry(*phase).or_default().add(*ns);
+        for (phase, ns) in cost.phases() {
+            times.phases.entry(phase).or_default().add(ns);
         }
-        if let Some(computing) = cost.leaves.get(&Leaf::Computing) {
+        let leaves = cost.leaves();
+        if let Some(computing) = leaves.get(&Leaf::Computing) {
             times.own_computing_ns += computing.total_ns - computing.behind_ns;
         }
-        let cost = splits.split(cost);
-        for (leaf, cost) in &cost.leaves {
+        for (leaf, cost) in &leaves {
             *times.behind.entry(*leaf).or_default() += cost.behind_ns;
             let part = parts.entry(*leaf).or_default();
             part.total_ns += cost.total_ns;
@@ -171,14 +221,14 @@ pub fn event_times(
             kind,
             arrived_ktime_ns: span.arrived_ktime_ns,
             duration_ns,
-            leaves: cost
-                .leaves
+            leaves: leaves
                 .iter()
                 .map(|(leaf, cost)| (*leaf, cost.total_ns))
                 .collect(),
         });
         keep_if_worst(&mut times.worst, span, cost);
     }
+    times.as_it_was = AsItWas::of(&times);
     Some((times, parts))
 }
 

@@ -19,7 +19,7 @@ mod what_if;
 pub use blame::Party;
 pub use computing::{Shares, shares_of, upkeep};
 pub use critical::{CriticalPaths, EventCost, LeafCost, Phase};
-pub use event_times::{EventLeaves, EventTimes, Times, WORST_EVENTS};
+pub use event_times::{EventLeaves, EventTimes, Times, Turn, WORST_EVENTS};
 pub use leaf::{Cause, Leaf};
 pub use page_in::PageInRule;
 pub use quota::throttled;
@@ -32,7 +32,7 @@ pub use verdict::{
 
 use std::collections::BTreeMap;
 
-pub use what_if::{Removal, p95_ns};
+pub use what_if::{AsItWas, Removal, p95_ns};
 
 use crate::aggregate::Summaries;
 use crate::aggregate::sched::{ThreadSummary, WaitSummary};
@@ -120,10 +120,9 @@ impl Attribution {
 
     /// Computing that is the ship's work. Of events, their own: waiting for others' is a stall.
     fn own_computing_ns(&self) -> u64 {
-        let computing_ns = self.leaf_ns(Leaf::Computing);
         match &self.events {
-            Some(events) => events.own_computing_ns.min(computing_ns),
-            None => computing_ns,
+            Some(events) => events.own_computing_ns,
+            None => self.leaf_ns(Leaf::Computing),
         }
     }
 

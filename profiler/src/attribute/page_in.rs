@@ -5,10 +5,12 @@
 //! `memory`. A blocked thread does not tell the two apart, so the rule is for all page-ins of a capture
 //! together. They are charged to `memory` if, in the time of the capture,
 //!
-//! - at least half as many file pages were read back after an eviction as the ship had major faults; or
-//! - a tenth as many were, and memory was short: the ship's control group hit its limit, or tasks
-//!   stalled for memory 1 % of the time (PSI). The kernel forgets evictions, the more the shorter
-//!   memory is.
+//! - of the pages that the ship had read, at least half were read back after an eviction; or
+//! - a tenth were, and memory was short: the ship's control group hit its limit, or tasks stalled for
+//!   memory 1 % of the time (PSI). The kernel forgets evictions, the more the shorter memory is.
+//!
+//! A fault reads many pages, and later ones wait for what was read ahead; so it is pages that are
+//! compared, not faults, unless the kernel does not count what a process has read.
 //!
 //! Refaults are those of the ship's control group, or of the machine where the group is not known.
 //! Pages from swap are no matter of this rule: the kernel's stack tells them.
@@ -19,7 +21,9 @@ use crate::model::{Meta, sum};
 
 use super::leaf::Leaf;
 
-/// Share of the major faults from which on refaults explain them.
+/// Bytes of a page where vere runs on Linux (x86-64, and arm64 with its most common page).
+const PAGE_BYTES: u64 = 4096;
+/// Share of the pages read from which on refaults explain them.
 const REFAULT_RATIO: u64 = 2;
 /// The same while memory is short.
 const REFAULT_RATIO_SHORT: u64 = 10;
@@ -31,6 +35,8 @@ const PRESSURE_PERCENT: u64 = 1;
 pub struct PageInRule {
     /// Major faults of the ship; nothing if unknown.
     pub major_faults: Option<u64>,
+    /// Pages that the ship had read from storage; nothing if unknown.
+    pub read_pages: Option<u64>,
     /// File pages that were read back after an eviction; nothing if unknown.
     pub refaulted_pages: Option<u64>,
     /// How often the ship's control group hit a limit; nothing if unknown.
@@ -48,11 +54,17 @@ impl PageInRule {
     /// From the counters at both ends.
     pub fn of(meta: &Meta) -> Self {
         let (start, end) = (&meta.counters_start, &meta.counters_end);
-        let faults = end.processes.iter().filter_map(|(tgid, end)| {
-            let start = start.processes.get(tgid)?;
+        let both = end.processes.iter();
+        let both = both.filter_map(|(tgid, end)| Some((start.processes.get(tgid)?, end)));
+        let faults = both.clone().filter_map(|(start, end)| {
             rise(Some(start.major_faults_total), Some(end.major_faults_total))
         });
         let major_faults = (!end.processes.is_empty()).then(|| sum(faults));
+        let read = both.map(|(start, end)| {
+            let (start, end) = (start.io.known()?, end.io.known()?);
+            rise(Some(start.read_bytes), Some(end.read_bytes))
+        });
+        let read_bytes: Option<Vec<u64>> = read.collect();
         let (group_start, group_end) = (start.group_memory.known(), end.group_memory.known());
         let (host_start, host_end) = (start.memory.known(), end.memory.known());
         let of_group = rise(
@@ -72,6 +84,7 @@ impl PageInRule {
         let duration_us = (meta.clocks.duration_ns() / 1000).max(1);
         Self {
             major_faults,
+            read_pages: read_bytes.map(|all| sum(all) / PAGE_BYTES),
             refaulted_pages: of_group.or_else(of_host),
             limit_hits: rise(
                 group_start.and_then(|m| m.limit_hits_total),
@@ -96,10 +109,9 @@ impl PageInRule {
         } else {
             REFAULT_RATIO
         };
+        let read = self.major_faults.max(self.read_pages);
         match (self.major_faults, self.refaulted_pages) {
-            (Some(faults), Some(refaults))
-                if faults > 0 && refaults.saturating_mul(ratio) >= faults =>
-            {
+            (Some(1..), Some(refaults)) if refaults.saturating_mul(ratio) >= read.unwrap_or(0) => {
                 Leaf::PageInAfterEviction
             }
             _ => Leaf::PageIn,
@@ -128,6 +140,21 @@ mod tests {
         assert_eq!(leaf(Some(0), Some(50)), Leaf::PageIn);
         assert_eq!(leaf(None, Some(50)), Leaf::PageIn);
         assert_eq!(leaf(Some(100), None), Leaf::PageIn);
+    }
+
+    #[test]
+    fn a_few_refaults_among_all_that_was_read_are_no_evidence() {
+        // Read ahead, and waited for by faults that are not counted as major.
+        let cold = PageInRule {
+            read_pages: Some(16_384),
+            ..rule(Some(2), Some(4))
+        };
+        assert_eq!(cold.leaf(), Leaf::PageIn);
+        let evicted = PageInRule {
+            refaulted_pages: Some(16_000),
+            ..cold
+        };
+        assert_eq!(evicted.leaf(), Leaf::PageInAfterEviction);
     }
 
     #[test]

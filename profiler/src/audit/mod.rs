@@ -20,6 +20,7 @@ use crate::host::kernel::SchedulerCounters;
 use crate::host::memory::RangeUse;
 use crate::host::neighbours::OtherShip;
 use crate::host::{HostFacts, Reading};
+use crate::mass::Mass;
 use crate::ship::loom::{LoomAnswer, LoomHome};
 use crate::ship::{Setup, Ship};
 
@@ -57,6 +58,8 @@ pub struct Facts {
     pub lost_datagrams: Reading<u64>,
     /// Reference captures to compare with (`profile baseline`).
     pub baselines: Reading<References>,
+    /// What lies in the loom, by the ship's own account; nothing if none was given (`profile mass`).
+    pub mass: Option<Mass>,
 }
 
 /// Reference captures.

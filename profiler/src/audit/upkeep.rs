@@ -1,16 +1,23 @@
 //! Upkeep: snapshots, packing, other ships, and whether there is something to compare with.
 
 use super::{
-    Declaration, Facts, Found, References, declare, failed, judged, known, not_applicable, passed,
+    Declaration, Facts, Found, Outcome, References, declare, failed, judged, known, not_applicable,
+    passed,
 };
+use crate::attribute::ratio;
+use crate::catalogue::suspend_apps;
 use crate::host::schedules::Schedule;
+use crate::mass::{MUCH_IDLE_RATIO, Mass};
 use crate::model::NS_PER_S;
 use crate::report::LOW_GAP_BYTES;
-use crate::report::units::{bytes, duration};
+use crate::report::units::{bytes, duration, percent};
 use crate::ship::Generation;
 
 /// More ships than this want another host (requirements of the field).
 const MANY_SHIPS: usize = 10;
+/// An agent with less of the memory is not worth naming, and no more than so many are.
+const LARGE_AGENT_RATIO: f64 = 0.05;
+const MOST_AGENTS: usize = 3;
 /// vere's default (`pkg/vere/main.c`).
 const DEFAULT_SNAP_S: u64 = 120;
 
@@ -69,8 +76,17 @@ fn snapshots(facts: &Facts) -> Result<Found, String> {
     )))
 }
 
+/// A heap without holes has nothing to pack, which only the ship's account tells.
 fn pack(facts: &Facts) -> Result<Found, String> {
-    by_need(facts, |schedule| schedule.packs)
+    let (outcome, text) = by_need(facts, |schedule| schedule.packs)?;
+    let Some(idle) = facts.mass.as_ref().and_then(Mass::idle_ratio) else {
+        return Ok((outcome, text));
+    };
+    let text = format!("{text}; {} of the heap are holes", percent(idle));
+    Ok(match (outcome, idle < MUCH_IDLE_RATIO) {
+        (Outcome::Failed, true) => passed(format!("{text}, so packing brings little")),
+        (outcome, _) => (outcome, text),
+    })
 }
 
 fn meld(facts: &Facts) -> Result<Found, String> {
@@ -92,8 +108,31 @@ fn by_need(facts: &Facts, wanted: fn(&Schedule) -> bool) -> Result<Found, String
     }
 }
 
-fn apps(_facts: &Facts) -> Result<Found, String> {
-    Ok(not_applicable("which agents compute, a capture says"))
+/// An agent that takes much of a loom that is nearly full; what it computes only a capture tells.
+fn apps(facts: &Facts) -> Result<Found, String> {
+    const COMPUTE: &str = "which agents compute, a capture says";
+    let Some(mass) = &facts.mass else {
+        return Ok(not_applicable(COMPUTE));
+    };
+    let whole = mass.whole_bytes();
+    let large = mass.agents().into_iter().filter(|agent| {
+        suspend_apps::can_be_suspended(&agent.name)
+            && ratio(agent.bytes, whole) >= LARGE_AGENT_RATIO
+    });
+    let named: Vec<String> = large
+        .take(MOST_AGENTS)
+        .map(|agent| format!("%{} {}", agent.name, bytes(agent.bytes)))
+        .collect();
+    if named.is_empty() {
+        return Ok(not_applicable(format!(
+            "no agent that can be suspended has 5 % of the memory; {COMPUTE}"
+        )));
+    }
+    let text = format!("large in memory: {}", named.join(", "));
+    match facts.home()?.free_gap_bytes >= LOW_GAP_BYTES {
+        true => Ok(not_applicable(format!("{text}; {COMPUTE}"))),
+        false => Ok(failed(format!("{text}, and the loom is nearly full"))),
+    }
 }
 
 fn write_back(facts: &Facts) -> Result<Found, String> {

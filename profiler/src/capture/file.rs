@@ -173,6 +173,7 @@ pub fn read(from: &mut impl Read) -> Result<Capture, FileError> {
                 times: from_pairs::<u32, Times>(AMES_TIMES, bytes(AMES_TIMES)?)?,
             },
             snapshots: from_pairs::<u32, SnapshotTotals>(SNAPSHOT, bytes(SNAPSHOT)?)?,
+            turnaround: Vec::new(),
             neighbours: NeighbourTotals {
                 ahead: from_pairs::<AheadKey, AheadTotals>(AHEAD, bytes(AHEAD)?)?,
                 devices: from_pairs::<u32, DeviceTotals>(DEVICES, bytes(DEVICES)?)?,

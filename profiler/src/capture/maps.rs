@@ -9,12 +9,17 @@ use profiler_common::neighbour::DeviceTotals;
 use profiler_common::sampling::PendingStack;
 use profiler_common::sched::{Thread, WaitKey, Waits};
 use profiler_common::ship::{ShipProcess, Window, filter_slot};
+use profiler_common::turnaround::Turnaround;
 use profiler_common::udp::{UdpKey, UdpTotals};
+use zerocopy::FromZeros as _;
 
 use super::probes::{ProbeError, Probes};
 use super::writeback;
 use crate::model::{NeighbourTotals, Totals};
 use crate::ship::Ship;
+
+/// How long events take, while sampling.
+const TURNAROUND: &str = "TURNAROUND";
 
 impl Probes {
     /// Watches a process of a ship. `number` tells ships apart.
@@ -91,6 +96,46 @@ impl Probes {
         devices
             .insert(major << 20 | minor, device, 0)
             .map_err(|e| map_error("NEIGHBOUR_DEVICES", e))
+    }
+
+    /// Adds up how long a ship's events take, while sampling.
+    ///
+    /// # Errors
+    /// If the kernel refuses the map update.
+    pub fn watch_turnaround(&mut self, number: u32) -> Result<(), ProbeError> {
+        let mut ships: HashMap<_, u32, Turnaround> = self.map_mut(TURNAROUND)?;
+        ships
+            .insert(number, Turnaround::new_zeroed(), 0)
+            .map_err(|e| map_error(TURNAROUND, e))
+    }
+
+    /// Does so no longer.
+    ///
+    /// # Errors
+    /// If the kernel refuses the map update.
+    pub fn unwatch_turnaround(&mut self, number: u32) -> Result<(), ProbeError> {
+        let mut ships: HashMap<_, u32, Turnaround> = self.map_mut(TURNAROUND)?;
+        removed(ships.remove(&number), TURNAROUND)
+    }
+
+    /// A ship rests: whatever it seems to have under way is over, and its end was not seen.
+    ///
+    /// # Errors
+    /// If the kernel refuses the map update.
+    pub fn settle_turnaround(&mut self, number: u32) -> Result<(), ProbeError> {
+        let mut ships: HashMap<_, u32, Turnaround> = self.map_mut(TURNAROUND)?;
+        let mut sums = ships
+            .get(&number, 0)
+            .map_err(|e| map_error(TURNAROUND, e))?;
+        let under_way = sums.sent.wrapping_sub(sums.answered);
+        if under_way == 0 {
+            return Ok(());
+        }
+        sums.unmatched += u64::from(under_way);
+        sums.answered = sums.sent;
+        ships
+            .insert(number, sums, 0)
+            .map_err(|e| map_error(TURNAROUND, e))
     }
 
     /// Opens or closes the capture's window.
@@ -186,6 +231,7 @@ impl Probes {
             block: entries(&self.ebpf, "BLOCK_TOTALS")?,
             udp: entries(&self.ebpf, "UDP_SOCKETS")?,
             snapshots: entries(&self.ebpf, "SNAPSHOTS")?,
+            turnaround: entries(&self.ebpf, TURNAROUND)?,
             ames: self.ames_totals()?,
             neighbours: NeighbourTotals {
                 ahead: entries(&self.ebpf, "NEIGHBOUR_AHEAD")?,
@@ -204,6 +250,7 @@ impl Probes {
             .sort_by_key(|(key, _)| (key.tgid, key.tid, key.dev, key.op));
         totals.udp.sort_by_key(|(key, _)| (key.netns, key.port));
         totals.snapshots.sort_by_key(|(tgid, _)| *tgid);
+        totals.turnaround.sort_by_key(|(ship, _)| *ship);
         let neighbours = &mut totals.neighbours;
         neighbours
             .ahead

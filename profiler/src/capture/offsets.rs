@@ -32,6 +32,14 @@ fn register(btf: &Btf, names: [&'static str; 2]) -> Result<u32, MissingField> {
     })
 }
 
+/// An argument of a syscall: under its name, or where aarch64 has it among its numbered registers.
+fn syscall_argument(btf: &Btf, name: &'static str, number: u32) -> Result<u32, MissingField> {
+    match btf.field("pt_regs", name) {
+        Some(offset) => Ok(offset),
+        None => register(btf, [name, "regs"]).map(|first| first + number * 8),
+    }
+}
+
 /// Looks all offsets up.
 ///
 /// # Errors
@@ -79,6 +87,9 @@ pub fn resolve(btf: &Btf) -> Result<Offsets, MissingField> {
             // aarch64 numbers its registers; the frame pointer is 29.
             None => need("pt_regs", "regs")? + 29 * 8,
         },
+        regs_argument_1: syscall_argument(btf, "di", 0)?,
+        regs_argument_2: syscall_argument(btf, "si", 1)?,
+        regs_argument_3: syscall_argument(btf, "dx", 2)?,
         task_mm: need("task_struct", "mm")?,
         mm_start_code: need("mm_struct", "start_code")?,
         task_sighand: need("task_struct", "sighand")?,

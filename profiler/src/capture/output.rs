@@ -67,6 +67,17 @@ pub struct Output {
 }
 
 impl Output {
+    /// Checks that a folder is not in the pier (a directory, by device and inode).
+    ///
+    /// # Errors
+    /// If it is.
+    pub fn outside(path: &Path, pier: Option<(u64, u64)>) -> Result<(), OutputError> {
+        match is_below(path, pier) {
+            true => Err(OutputError::InPier(path.to_owned())),
+            false => Ok(()),
+        }
+    }
+
     /// Makes the folder if it is not there, and not in the pier (a directory, by device and inode).
     ///
     /// # Errors

@@ -85,10 +85,18 @@ pub const TRACEPOINTS: &[Tracepoint] = &[
         "datagrams received (kernel 6.3 and later)",
     ),
     tracepoint(
-        "sock_send_length",
+        SOCK_SEND_LENGTH,
         false,
         "datagrams sent (kernel 6.3 and later)",
     ),
+    Tracepoint {
+        for_records: true,
+        ..tracepoint(
+            SYS_ENTER,
+            false,
+            "how long the ship's events took, and where",
+        )
+    },
     tracepoint(
         "udp_fail_queue_rcv_skb",
         false,
@@ -105,17 +113,15 @@ const fn tracepoint(name: &'static str, required: bool, without: &'static str) -
     }
 }
 
-/// Entries of syscalls by which the ship's events are told apart, while single waits are recorded.
-pub(super) const EVENT_ENTRIES: &[&str] = &[
-    "sys_enter_sigaltstack",
-    "sys_enter_writev",
-    "sys_enter_fdatasync",
-    "sys_enter_epoll_pwait",
-];
-pub(super) const WITHOUT_EVENTS: &str = "how long the ship's events took, and where";
+/// The tracepoint that says what is sent into sockets (6.3 and later).
+pub(super) const SOCK_SEND_LENGTH: &str = "sock_send_length";
+/// The entries of all syscalls, of which a few tell the ship's events apart.
+pub(super) const SYS_ENTER: &str = "sys_enter";
 
 /// Name of the sampling program.
 pub(super) const CPU_CLOCK: &str = "cpu_clock";
+/// Program that goes on with a sample where [`CPU_CLOCK`] ends.
+pub(super) const CPU_CLOCK_HOON: &str = "cpu_clock_hoon";
 /// Name of the program for major faults, and what is missing without it.
 pub(super) const PAGE_FAULT_MAJOR: (&str, &str) = (
     "page_fault_major",

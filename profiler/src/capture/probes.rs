@@ -4,9 +4,9 @@
 //! Everything is held by file descriptors of this process: when it ends, in any way, nothing
 //! stays in the kernel.
 
-use aya::maps::{MapData, RingBuf};
+use aya::maps::{MapData, ProgramArray, RingBuf};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
-use aya::programs::{PerfEvent, Program, TracePoint};
+use aya::programs::{PerfEvent, Program};
 use aya::util::online_cpus;
 use aya::{Ebpf, EbpfLoader, Endianness, VerifierLogLevel};
 use profiler_common::memory::Functions;
@@ -18,7 +18,8 @@ use super::btf::{Btf, BtfError};
 use super::maps::map_error;
 use super::offsets::{self, MissingField};
 use super::points::{
-    CPU_CLOCK, EVENT_ENTRIES, PAGE_FAULT_MAJOR, TRACEPOINTS, Tracepoint, WITHOUT_EVENTS,
+    CPU_CLOCK, CPU_CLOCK_HOON, PAGE_FAULT_MAJOR, SOCK_SEND_LENGTH, SYS_ENTER, TRACEPOINTS,
+    Tracepoint,
 };
 use super::{kallsyms, sampling, writeback};
 use crate::model::{ProbeStatus, ProgramCost};
@@ -141,13 +142,14 @@ impl Probes {
                 writeback::WITHOUT,
                 result.err(),
             );
-            for name in EVENT_ENTRIES {
-                let result = probes.attach_syscall_entry(name);
-                probes.note(name, WITHOUT_EVENTS, result.err());
-            }
         }
         if !options.recording {
             probes.attach_empty(&btf);
+            // Where sockets do not tell what is sent, system calls must, at everybody's cost.
+            if kernel.tracepoint(SOCK_SEND_LENGTH).is_none() {
+                let result = probes.attach_tracepoint(SYS_ENTER, &kernel, &btf);
+                probes.note(SYS_ENTER, "how long the ship's events take", result.err());
+            }
         }
         if !options.user_stacks {
             probes.note(
@@ -163,6 +165,10 @@ impl Probes {
                 "what runs on the CPU (no on-CPU flamegraph)",
                 sampling.err(),
             );
+            if options.recording {
+                let walking = probes.add_hoon_walk();
+                probes.note(CPU_CLOCK_HOON, "Hoon stacks", walking.err());
+            }
         }
         Ok(probes)
     }
@@ -192,18 +198,6 @@ impl Probes {
         Ok(())
     }
 
-    fn attach_syscall_entry(&mut self, name: &'static str) -> Result<(), String> {
-        let Some(program) = self.ebpf.program_mut(name) else {
-            return Err("the object holds no such program".to_owned());
-        };
-        let program: &mut TracePoint = program.try_into().map_err(|e| chain(&e))?;
-        program.load().map_err(|error| chain(&error))?;
-        program
-            .attach("syscalls", name)
-            .map_err(|error| chain(&error))?;
-        Ok(())
-    }
-
     fn attach_cpu_clock(&mut self, hz: u64) -> Result<(), String> {
         let Some(program) = self.ebpf.program_mut(CPU_CLOCK) else {
             return Err("the object holds no such program".to_owned());
@@ -218,6 +212,21 @@ impl Probes {
                 .map_err(|error| chain(&error))?;
         }
         Ok(())
+    }
+
+    /// Gives `cpu_clock` the program that goes on where it ends.
+    fn add_hoon_walk(&mut self) -> Result<(), String> {
+        let Some(program) = self.ebpf.program_mut(CPU_CLOCK_HOON) else {
+            return Err("the object holds no such program".to_owned());
+        };
+        let program: &mut PerfEvent = program.try_into().map_err(|e| chain(&e))?;
+        program.load().map_err(|error| chain(&error))?;
+        let fd = program.fd().and_then(|fd| Ok(fd.try_clone()?));
+        let fd = fd.map_err(|error| chain(&error))?;
+        let map = self.ebpf.map_mut("HOON_PROGRAM");
+        let map = map.ok_or("the object holds no such map")?;
+        let mut programs = ProgramArray::try_from(map).map_err(|error| chain(&error))?;
+        programs.set(0, &fd, 0).map_err(|error| chain(&error))
     }
 
     /// Follows the major faults of threads, and of those that they create. Unlike the other programs
@@ -301,7 +310,8 @@ fn load(
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(btf))
-        .verifier_log_level(VerifierLogLevel::DISABLE)
+        // Nothing where the verifier takes a program; where it does not, its reason.
+        .verifier_log_level(VerifierLogLevel::STATS)
         .override_global("OFFSETS", offsets, true)
         .override_global("FUNCTIONS", functions, true)
         .override_global("THRESHOLD_NS", &options.threshold_ns, true)

@@ -60,13 +60,6 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         limit.group.display()
     ));
     let throttled_ns = situation.attribution.leaf_ns(Leaf::Throttled);
-    if throttled_ns == 0 {
-        return without(
-            Answer::NoEvidence,
-            current,
-            "the ship was never throttled".to_owned(),
-        );
-    }
     let group = limit.group.display().to_string();
     let group = group.trim_start_matches('/');
     // Where systemd and Docker mount them.
@@ -82,6 +75,11 @@ fn assess(situation: &Situation<'_>) -> Assessment {
             limit.quota_us.to_string(),
         ),
     };
+    let (set, reset) = (Step::write(&file, none), Step::write(&file, old));
+    if throttled_ns == 0 {
+        let reason = "the ship was never throttled".to_owned();
+        return without(Answer::NoEvidence, current, reason).or_try(set, reset);
+    }
     let cpus = situation.meta().host.kernel.online_cpus.known();
     let cpus = cpus.copied().unwrap_or(1);
     Assessment {
@@ -95,11 +93,11 @@ fn assess(situation: &Situation<'_>) -> Assessment {
             "throttled for {}",
             spent(throttled_ns, situation.attribution)
         ),
-        apply: [Step::write(&file, none)]
+        apply: [set]
             .into_iter()
             .chain(place::keep(situation, &Lasting::CpuQuota(cpus)))
             .collect(),
-        undo: [Step::write(&file, old)]
+        undo: [reset]
             .into_iter()
             .chain(place::forget(situation, &Lasting::CpuQuota(cpus)))
             .collect(),

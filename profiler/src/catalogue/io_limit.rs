@@ -2,7 +2,8 @@
 
 use super::place::Lasting;
 use super::{
-    Answer, Assessment, DISK_LEAVES, Entry, Gain, Kind, Restart, Risk, Situation, Step, place,
+    Answer, Assessment, DISK_LEAVES, Entry, Gain, Kind, Restart, Risk, Situation, Step, Trial,
+    place,
 };
 use crate::attribute::Cause;
 use crate::host::cgroup::{IoLimit, Version};
@@ -85,13 +86,6 @@ fn assess(situation: &Situation<'_>) -> Assessment {
     let all: Vec<String> = limits.iter().map(|limit| words(limit)).collect();
     let current = Some(format!("{} in {}", all.join(", "), first.group.display()));
     let disk_ns = situation.attribution.cause_ns(Cause::Disk);
-    if disk_ns == 0 {
-        return without(
-            Answer::NoEvidence,
-            current,
-            "nothing waited for the disk".to_owned(),
-        );
-    }
     let commands = |value: fn(&IoLimit) -> Option<u64>| {
         limits
             .iter()
@@ -108,7 +102,14 @@ fn assess(situation: &Situation<'_>) -> Assessment {
             })
             .collect::<Vec<_>>()
     };
-    let mut apply = commands(|_| None);
+    let (mut apply, undo) = (commands(|_| None), commands(|limit| Some(limit.per_second)));
+    if disk_ns == 0 {
+        let reason = "nothing waited for the disk".to_owned();
+        return Assessment {
+            untried: Trial::of(&apply, &undo),
+            ..without(Answer::NoEvidence, current, reason)
+        };
+    }
     apply.extend(place::keep(situation, &Lasting::IoLimits));
     Assessment {
         // How quick the disk is behind the limit cannot be seen.
@@ -124,7 +125,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
             spent(disk_ns, situation.attribution)
         ),
         apply,
-        undo: commands(|limit| Some(limit.per_second)),
+        undo,
         ..Assessment::default()
     }
 }

@@ -35,7 +35,7 @@ pub mod rmem_max;
 mod snap_time;
 mod steal;
 mod step;
-mod suspend_apps;
+pub mod suspend_apps;
 mod swap_off;
 mod swappiness;
 mod tcp_buffers;

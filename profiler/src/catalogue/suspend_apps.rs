@@ -44,6 +44,11 @@ pub const ENTRY: Entry = Entry {
     assess,
 };
 
+/// Whether a ship works without an agent.
+pub fn can_be_suspended(agent: &str) -> bool {
+    !BASE_AGENTS.contains(&agent)
+}
+
 fn assess(situation: &Situation<'_>) -> Assessment {
     let setting = Setting::new(None, "only what is used");
     let Some(hoon) = &situation.summaries.hoon else {
@@ -58,7 +63,7 @@ fn assess(situation: &Situation<'_>) -> Assessment {
         .filter_map(|(owner, samples)| {
             let agent = owner.strip_prefix("/app/")?;
             let share = ratio(*samples, hoon.computing);
-            (!BASE_AGENTS.contains(&agent) && share >= MIN_RATIO).then_some((agent, share))
+            (can_be_suspended(agent) && share >= MIN_RATIO).then_some((agent, share))
         })
         .collect();
     if agents.is_empty() {

@@ -3,8 +3,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 
 use super::session::{loom_use, other_ships};
@@ -19,6 +21,7 @@ use crate::host::kernel::scheduler_counters;
 use crate::host::net::udp_sockets;
 use crate::host::process::Process;
 use crate::host::{Reading, Roots, firewall, host_facts};
+use crate::mass::{self, Mass};
 use crate::render;
 use crate::ship::{self, Selector, Ship, discover, loom};
 
@@ -39,6 +42,10 @@ pub(super) struct AuditArgs {
     /// that runs.
     #[arg(long, value_name = "SHIP")]
     ship: Option<String>,
+    /// What lies in its memory, as `profile mass --output FILE` keeps it: for the checks of packing and of
+    /// apps.
+    #[arg(long, value_name = "FILE")]
+    mass: Option<PathBuf>,
     /// How to print it.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -48,8 +55,14 @@ pub(super) fn run(arguments: &AuditArgs) -> anyhow::Result<u8> {
     let roots = Roots::default();
     let selector = Selector::of(arguments.ship.as_deref());
     let ship = discover(&roots, &selector)?;
+    let mass = match &arguments.mass {
+        Some(path) => Some(read_mass(path, &ship)?),
+        None => None,
+    };
     let rules = firewall::rules(&roots);
-    let audit = audit::audit(&facts(&roots, ship, &rules));
+    let mut facts = facts(&roots, ship, &rules);
+    facts.mass = mass;
+    let audit = audit::audit(&facts);
     print(&match arguments.format {
         Format::Text => render::audit::text(&audit),
         Format::Json => render::audit::json(&audit)?,
@@ -58,6 +71,38 @@ pub(super) fn run(arguments: &AuditArgs) -> anyhow::Result<u8> {
         0 => DONE,
         _ => INCOMPLETE,
     })
+}
+
+/// Most of an account that is read: as JSON a ship of a hundred agents has some hundred KiB.
+const MAX_MASS_BYTES: u64 = 16 << 20;
+
+/// What `profile mass` kept of this ship.
+fn read_mass(path: &Path, ship: &Ship) -> anyhow::Result<Mass> {
+    let name = path.display();
+    let file = std::fs::File::open(path).with_context(|| format!("cannot open {name}"))?;
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_MASS_BYTES + 1).read_to_end(&mut bytes);
+    read.with_context(|| format!("cannot read {name}"))?;
+    ensure!(
+        bytes.len() as u64 <= MAX_MASS_BYTES,
+        "{name} is larger than any account of a ship's memory"
+    );
+    let mass: Mass = serde_json::from_slice(&bytes)
+        .with_context(|| format!("{name} is not what `profile mass --output` writes"))?;
+    if mass.schema_version != mass::SCHEMA_VERSION {
+        bail!(
+            "{name} is of version {}, only {} is known",
+            mass.schema_version,
+            mass::SCHEMA_VERSION
+        );
+    }
+    ensure!(
+        mass.ship == ship.label(),
+        "{name} is of the ship {}, not of {}",
+        mass.ship,
+        ship.label()
+    );
+    Ok(mass)
 }
 
 /// Reads all that the checks look at.
@@ -94,6 +139,7 @@ fn facts(roots: &Roots, ship: Ship, rules: &Reading<Ruleset>) -> Facts {
             .map(|sockets| sockets.iter().map(|socket| socket.drops_total).sum())
             .into(),
         baselines: references(roots),
+        mass: None,
         ship,
     }
 }

@@ -83,7 +83,7 @@ fn text(fixes: &[Entry], whole: bool) -> String {
     page.wrapped(
         "",
         "What a fix would bring to a ship is said by a capture of it: sudo profile --ship SHIP. \
-         Nothing is ever changed by profile itself.",
+         Nothing is ever changed by profile itself, but by profile trial, which asks.",
     );
     page.into_text()
 }

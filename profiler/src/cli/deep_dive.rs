@@ -18,11 +18,10 @@ use crate::capture::recording::Recording;
 use crate::host::Roots;
 use crate::model::Capture;
 use crate::render::flamegraph::{self, FlamegraphError, Picture};
+use crate::render::page::Page;
 use crate::report::Report;
 use crate::ship::{Selector, Ship, discover};
 
-/// CPU samples per second: 99 and not 100, so as not to march in step with what runs by the clock.
-const SAMPLE_HZ: u64 = 99;
 /// Waits from which on it is known moment by moment what the ship's threads did: below the waits of a
 /// commit to the quickest disks, above those between threads that only hand work over.
 const TIMELINE_NS: u64 = 20_000;
@@ -30,6 +29,8 @@ const TIMELINE_NS: u64 = 20_000;
 const OTHER_FILES_BYTES: u64 = 32 << 20;
 /// The capture's file.
 pub(super) const CAPTURE: &str = "capture";
+/// Why an output folder is not even looked at.
+const REFUSED: &str = "cannot check the output directory with the caller's rights";
 /// The report's file.
 const REPORT: &str = "report.json";
 
@@ -50,7 +51,7 @@ pub(super) fn run(arguments: &DeepDive) -> anyhow::Result<u8> {
             recording: true,
             threshold_ns: arguments.threshold_us * 1000,
             timeline_ns: TIMELINE_NS.min(arguments.threshold_us * 1000),
-            sample_hz: SAMPLE_HZ,
+            sample_hz: arguments.frequency,
             user_stacks: ship.keeps_frame_pointers(),
             ring_bytes: arguments.ring_kib.saturating_mul(1024),
             log_level: if arguments.verbose {
@@ -95,18 +96,28 @@ fn prepare(
         .into_iter()
         .chain(flamegraph::KINDS.map(|(_, name)| name))
         .collect();
+    let needed_bytes = max_record_bytes + OTHER_FILES_BYTES;
+    make_directory(path, ship, caller)?;
+    let prepared = with_later_rights(caller, || Output::prepare(path, &names, needed_bytes));
+    Ok(prepared.context(REFUSED)??)
+}
+
+/// Makes an output folder if it is not there, and not in the ship's pier. Root may make it anywhere; who
+/// called sudo, only where they may.
+pub(super) fn make_directory(
+    path: &Path,
+    ship: &Ship,
+    caller: Option<(u32, u32)>,
+) -> anyhow::Result<()> {
     let pier = std::fs::metadata(&ship.pier.reachable).ok();
     let pier = pier.map(|pier| (pier.dev(), pier.ino()));
-    let needed_bytes = max_record_bytes + OTHER_FILES_BYTES;
-    let refused = "cannot check the output directory with the caller's rights";
-    // Root may make it anywhere; who called sudo, only where they may.
-    if caller.is_some() {
-        with_later_rights(caller, || Output::make(path, pier)).context(refused)??;
-    } else {
-        Output::make(path, pier)?;
+    match caller {
+        Some(_) => {
+            with_later_rights(caller, || Output::make(path, pier)).context(REFUSED)??;
+        }
+        None => Output::make(path, pier)?,
     }
-    let prepared = with_later_rights(caller, || Output::prepare(path, &names, needed_bytes));
-    Ok(prepared.context(refused)??)
+    Ok(())
 }
 
 /// A bar on a terminal; elsewhere one line, at once.
@@ -153,7 +164,9 @@ fn write_files(
                 output.write(name, |to| to.write_all(&svg))?;
             }
             Err(FlamegraphError::Lacks(why)) => {
-                eprintln!("not written: {name}: {}", crate::render::harmless(&why));
+                let mut page = Page::default();
+                page.hanging(&format!("not written: {name}: "), 2, &why);
+                eprint!("{}", page.into_text());
             }
             Err(error) => return Err(error).with_context(|| format!("cannot draw {name}")),
         }

@@ -138,7 +138,7 @@ pub(super) fn run(arguments: &FlamegraphArgs) -> anyhow::Result<u8> {
 }
 
 /// The directory of a new file, checked to be writable, and its name in it.
-fn prepare(path: &Path) -> anyhow::Result<(Output, &str)> {
+pub(super) fn prepare(path: &Path) -> anyhow::Result<(Output, &str)> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.with_context(|| format!("{} is no name of a file", path.display()))?;
     let directory = match path.parent() {

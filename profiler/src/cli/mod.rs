@@ -1,6 +1,7 @@
 //! The command line. Only here are the parts wired together; only here is an error printed and
 //! the exit status chosen.
 
+mod ask;
 mod audit;
 mod baseline;
 mod catalogue;
@@ -13,11 +14,13 @@ mod flamegraph;
 mod history;
 mod hoon;
 mod journal;
+mod mass;
 mod now;
 mod ping;
 mod report;
 mod sampler;
 mod session;
+mod trial;
 
 pub use session::open_code;
 
@@ -37,6 +40,8 @@ use crate::report::Report;
 const DONE: u8 = 0;
 /// Failed; one sentence says why.
 const FAILED: u8 = 1;
+/// Wrong usage that only shows when the command runs; clap ends with the same.
+const USAGE: u8 = 2;
 /// Done, but something was lost or could not be measured.
 const INCOMPLETE: u8 = 3;
 /// Done, and a threshold that was asked for is exceeded.
@@ -52,11 +57,13 @@ Examples:
   profile flamegraph zod-1/capture --kind hoon -o hoon.svg
   sudo profile now --ship ~zod              what it does at this moment
   profile ping --ship ~zod                  how long it takes to answer, now
+  profile mass --ship ~zod                  its memory by vane and agent; asks first
   sudo profile doctor                       what this host lacks
   sudo profile history --store ships.db     what the sampler stored, over time
   sudo profile audit --ship ~zod            the checklist, without a capture
   profile catalogue ram                     one fix, with its commands
   profile diff zod-1 zod-2                  did the change in between help?
+  sudo profile trial nice --ship ~zod       tries a fix out, and undoes it
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but incomplete.";
 
@@ -88,6 +95,8 @@ enum Command {
     Now(now::NowArgs),
     /// Asks a running ship how long it takes to answer: its king alone, and through Nock.
     Ping(ping::PingArgs),
+    /// Asks a running ship what lies in its memory, by vane and agent. It stands still meanwhile.
+    Mass(mass::MassArgs),
     /// Samples ships for months into a store: budgets, waits, losses, memory, a window at a time.
     Sampler(SamplerArgs),
     /// Shows what the sampler stored: tables, a chart, and where time went.
@@ -98,6 +107,8 @@ enum Command {
     Diff(diff::DiffArgs),
     /// Keeps captures under names, to compare with later.
     Baseline(baseline::BaselineArgs),
+    /// Tries a fix of the running host out: measures, applies, measures, then keeps or undoes it.
+    Trial(trial::TrialArgs),
     /// Documents changes: what, when, what it did to the host's values, and what came of it.
     Journal(journal::JournalArgs),
     /// Prints every fix: what, why, how its gain is computed, risk and source.
@@ -132,6 +143,10 @@ struct DeepDive {
     /// microseconds.
     #[arg(long, value_name = "US", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     threshold_us: u64,
+    /// CPU samples per second and CPU. The default is not 100, so as not to march in step with what runs by
+    /// the clock.
+    #[arg(short = 'F', long, value_name = "HZ", default_value_t = 99, value_parser = clap::value_parser!(u64).range(1..=999))]
+    frequency: u64,
     /// Limit on the records of one capture, in MiB; reached, the capture ends early.
     #[arg(long, value_name = "MIB", default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..=1024))]
     max_size: u64,
@@ -291,6 +306,7 @@ pub fn main() -> ExitCode {
         logger.filter_module("profiler", log::LevelFilter::Debug);
     }
     logger.init();
+    take_back_left_over(cli.command.as_ref());
     let result = match cli.command {
         None => deep_dive::run(&cli.deep_dive),
         Some(Command::Report(arguments)) => report::run(&arguments),
@@ -299,11 +315,13 @@ pub fn main() -> ExitCode {
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Now(arguments)) => now::run(&arguments),
         Some(Command::Ping(arguments)) => ping::run(&arguments),
+        Some(Command::Mass(arguments)) => mass::run(&arguments),
         Some(Command::Sampler(arguments)) => sampler::run(&arguments),
         Some(Command::History(arguments)) => history::run(&arguments),
         Some(Command::Audit(arguments)) => audit::run(&arguments),
         Some(Command::Diff(arguments)) => diff::run(&arguments),
         Some(Command::Baseline(arguments)) => baseline::run(&arguments),
+        Some(Command::Trial(arguments)) => trial::run(&arguments),
         Some(Command::Journal(arguments)) => journal::run(&arguments),
         Some(Command::Catalogue(arguments)) => catalogue::run(&arguments),
         Some(Command::Completions(arguments)) => completions::completions(&arguments),
@@ -328,6 +346,16 @@ pub fn main() -> ExitCode {
             );
             ExitCode::from(FAILED)
         }
+    }
+}
+
+/// Takes back what a killed trial left, before anything else: but for the command that is there for it,
+/// and the child of a sampler, which has no rights for it.
+fn take_back_left_over(command: Option<&Command>) {
+    match command {
+        Some(Command::NameAddresses) => {}
+        Some(Command::Trial(arguments)) if arguments.is_undo() => {}
+        _ => trial::take_back_left_over(),
     }
 }
 

@@ -231,6 +231,7 @@ impl Sampler<'_> {
         let number = self.next_ship;
         self.next_ship += 1;
         self.enter_threads(&ship)?;
+        self.probes.watch_turnaround(number)?;
         session::watch(&mut self.probes, &ship, number)?;
         self.open_code(&ship.tgids());
         let at = Moment::now();
@@ -349,8 +350,9 @@ impl Sampler<'_> {
                 thinning: self.thinning,
                 cost: self.meter.cost(self.roots, &self.probes),
             };
-            self.end(sampled, &end)?;
+            let (_, number, _) = self.end(sampled, &end)?;
             self.labels.remove(&king);
+            self.probes.unwatch_turnaround(number)?;
             for tgid in tgids {
                 self.probes.unwatch_process(tgid)?;
                 self.executables.remove(tgid);

@@ -9,10 +9,18 @@
 //! all three give about the same; where something lasts for seconds, the short blocks give too little.
 //!
 //! What lasts as long as a capture (a neighbour that compiles, a disk with a slow hour) no block holds,
-//! and the next capture may come without it. It shows in how much the capture differs from itself: two
-//! captures must differ by more than any two of eight windows within either do. On a host where everything
-//! else stands still, that is about twice the noise that the bootstrap gives, and on one where it does not,
-//! what keeps neighbours from being taken for a fix (`cargo xtask bench diff` shows both).
+//! and the next capture may come without it. So a capture is taken to have a level of its own beside what
+//! chance there is in its events (a random effect: DerSimonian and Laird 1986, "Meta-analysis in clinical
+//! trials"), and that level to vary from capture to capture as it does between eight windows within one:
+//! such noise has as much power in each octave of time, so that a mean over a longer one is no surer. Of the
+//! variance between windows what their events alone explain is left out; the rest is added to that of the
+//! bootstrap. On a host where everything else stands still next to nothing is left.
+//!
+//! Not all of a ship's times are disturbed alike. A neighbour makes those events wait that it happens to
+//! meet, and the others not at all; and where events are of several sorts (alone, or the third of three that
+//! came together), a median may lie in the gap between two of them, and a small change in their shares
+//! moves it far. The mean of the quickest quarter of each kind, in logarithms, knows neither: it is what an
+//! event takes when nothing holds it up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,10 +37,20 @@ pub const BLOCKS: [usize; 3] = [32, 16, 8];
 
 /// Into how many windows a capture is cut to compare it with itself, if each has events enough.
 const WINDOWS: usize = 8;
+/// Of fewer it is not told how much they vary.
+const MIN_WINDOWS: usize = 3;
 
-/// Values of one sample, in the order of [`super::Metric::ALL`]: p50 and p95 of the events' time, ns, the
-/// causes' time an event, ns, and events a second.
-pub type Values = [f64; 2 + CAUSES + 1];
+/// How many values are latencies.
+pub const LATENCIES: usize = 3;
+/// How many values there are.
+const VALUES: usize = LATENCIES + CAUSES + 1;
+/// The quickest part of the events of a kind: up to the lower quartile, as rarely disturbed as any of which
+/// there are enough.
+const QUICK_SHARE: f64 = 0.25;
+
+/// Values of one sample, in the order of [`super::Metric::ALL`]: p50, p95 and the mean of the quickest
+/// quarter of the events' time, ns, the causes' time an event, ns, and events a second.
+pub type Values = [f64; VALUES];
 
 /// The share that each kind of events has in what is compared.
 pub type Mix = BTreeMap<EventKind, f64>;
@@ -97,8 +115,8 @@ impl<'a> Blocks<'a> {
         let weights: Vec<f64> = (self.shares.iter().zip(&counts))
             .map(|(share, count)| share / whole / count.max(1.0))
             .collect();
-        let mut values = [0.0; 2 + CAUSES + 1];
-        let [p50, p95, causes @ .., rate] = &mut values;
+        let mut values = [0.0; VALUES];
+        let [p50, p95, quick, causes @ .., rate] = &mut values;
         for (sums, times) in self.sums.iter().zip(times) {
             for ((_, sums), weight) in sums.iter().zip(&weights) {
                 for (cause, sum) in causes.iter_mut().zip(sums) {
@@ -110,7 +128,31 @@ impl<'a> Blocks<'a> {
         let drawn: f64 = times.iter().sum();
         *rate = events * 1e9 / self.sample.window_ns as f64 * self.counts.len() as f64 / drawn;
         (*p50, *p95) = self.quantiles(&weights, times);
+        let shares: Vec<f64> = self.shares.iter().map(|share| share / whole).collect();
+        *quick = self.quick(&shares, &counts, times);
         Some(values)
+    }
+
+    /// The geometric mean of the quickest quarter of each kind, and of those by their shares.
+    fn quick(&self, shares: &[f64], counts: &[f64], times: &[f64]) -> f64 {
+        let mut quarters: Vec<(f64, f64)> = vec![(0.0, 0.0); shares.len()];
+        for (duration_ns, block, kind) in &self.sorted {
+            let (taken, logs) = &mut quarters[*kind];
+            let left = QUICK_SHARE * counts[*kind] - *taken;
+            let weight = times[*block].min(left);
+            if weight > 0.0 {
+                *taken += weight;
+                *logs += weight * (*duration_ns as f64).max(1.0).ln();
+            }
+        }
+        let means = quarters
+            .iter()
+            .zip(shares)
+            .filter(|((taken, _), _)| *taken > 0.0);
+        means
+            .map(|((taken, logs), share)| share * logs / taken)
+            .sum::<f64>()
+            .exp()
     }
 
     /// The times that half of the weight, and 95 % of it, lie below or at.
@@ -137,9 +179,8 @@ pub fn values(sample: &Sample, mix: &Mix) -> Option<Values> {
     Blocks::new(sample, mix, 1).values(&[1.0])
 }
 
-/// How far the values of another sample of the same ship would lie off (a standard deviation), by the
-/// blocks of this one.
-fn spread(sample: &Sample, mix: &Mix, blocks: usize) -> Values {
+/// How much the values of other samples of the same ship would vary, by the blocks of this one.
+fn variances(sample: &Sample, mix: &Mix, blocks: usize) -> Values {
     let cut = Blocks::new(sample, mix, blocks);
     let mut random = Rng::with_seed(sample.seed() ^ blocks as u64);
     let mut drawn: Vec<Values> = Vec::with_capacity(DRAWS);
@@ -150,13 +191,17 @@ fn spread(sample: &Sample, mix: &Mix, blocks: usize) -> Values {
         }
         drawn.extend(cut.values(&times));
     }
-    let count = drawn.len().max(2) as f64;
+    // A bootstrap of n blocks has (n - 1) / n of the variance.
+    variance(&drawn).map(|variance| variance * blocks as f64 / (blocks - 1) as f64)
+}
+
+/// How much each value varies.
+fn variance(found: &[Values]) -> Values {
+    let count = found.len() as f64;
     std::array::from_fn(|at| {
-        let mean = drawn.iter().map(|values| values[at]).sum::<f64>() / count;
-        let squares = drawn.iter().map(|values| (values[at] - mean).powi(2));
-        let variance = squares.sum::<f64>() / (count - 1.0);
-        // A bootstrap of n blocks has (n - 1) / n of the variance.
-        (variance * blocks as f64 / (blocks - 1) as f64).sqrt()
+        let mean = found.iter().map(|values| values[at]).sum::<f64>() / count.max(1.0);
+        let squares = found.iter().map(|values| (values[at] - mean).powi(2));
+        squares.sum::<f64>() / (count - 1.0).max(1.0)
     })
 }
 
@@ -170,46 +215,80 @@ pub struct Demands {
     pub events: Values,
 }
 
-/// By how much two samples of an unchanged ship would differ at most, by what changes within each.
-pub fn noise(before: &Sample, after: &Sample, mix: &Mix, demands: &Demands) -> Values {
-    let mut noise = [before, after].map(|sample| range(sample, mix, &demands.events));
-    for blocks in BLOCKS {
-        let spreads = [before, after].map(|sample| spread(sample, mix, blocks));
-        for (at, noise) in noise[0].iter_mut().enumerate() {
-            let [before, after] = spreads.map(|spread| spread[at].powi(2));
-            let freedom = freedom(before, after, (blocks - 1) as f64);
-            let limit = student(demands.errors[at], freedom);
-            *noise = noise.max(limit * (before + after).sqrt());
-        }
-    }
-    std::array::from_fn(|at| noise[0][at].max(noise[1][at]))
+/// A variance, and from how many independent values it is known, less one.
+#[derive(Debug, Clone, Copy)]
+struct Variance {
+    value: f64,
+    freedom: f64,
 }
 
-/// By how much the windows within a sample differ at most: of so many windows, at most [`WINDOWS`], that
-/// each has the events that a value needs.
-fn range(sample: &Sample, mix: &Mix, events: &Values) -> Values {
+/// By how much two samples of an unchanged ship would differ at most, by what changes within each.
+pub fn noise(before: &Sample, after: &Sample, mix: &Mix, demands: &Demands) -> Values {
+    let samples = [before, after];
+    let chances = BLOCKS.map(|blocks| samples.map(|sample| chance(sample, mix, blocks)));
+    let levels: [[Option<Variance>; VALUES]; 2] =
+        std::array::from_fn(|side| levels(samples[side], mix, &demands.events, &chances[0][side]));
+    std::array::from_fn(|at| {
+        let levels = levels.map(|levels| levels[at]);
+        let limit = |chances: [[Variance; VALUES]; 2]| {
+            let chances = chances.into_iter().map(|chances| chances[at]);
+            let all: Vec<Variance> = chances.chain(levels.into_iter().flatten()).collect();
+            limit(&all, demands.errors[at])
+        };
+        chances.map(limit).into_iter().fold(0.0, f64::max)
+    })
+}
+
+/// How much the values of a sample vary by what changes between its blocks.
+fn chance(sample: &Sample, mix: &Mix, blocks: usize) -> [Variance; VALUES] {
+    variances(sample, mix, blocks).map(|value| Variance {
+        value,
+        freedom: (blocks - 1) as f64,
+    })
+}
+
+/// How much the level of a sample varies from window to window; nothing where there are too few. It is cut
+/// into at most [`WINDOWS`], of which each has the events that a value needs. `chance` is how much a value
+/// of the whole varies by its events, so that of a window of an n-th varies n times as much.
+fn levels(
+    sample: &Sample,
+    mix: &Mix,
+    events: &Values,
+    chance: &[Variance; VALUES],
+) -> [Option<Variance>; VALUES] {
     let windows = |events: f64| ((sample.events.len() as f64 / events) as usize).min(WINDOWS);
-    let mut ranges = [0.0; 2 + CAUSES + 1];
+    let mut levels = [None; VALUES];
     let counts: BTreeSet<usize> = events.iter().map(|events| windows(*events)).collect();
-    for count in counts.into_iter().filter(|count| *count > 1) {
+    for count in counts.into_iter().filter(|count| *count >= MIN_WINDOWS) {
         let length_ns = sample.window_ns / count as u64;
         let parts = (0..count as u64).map(|part| sample.part(part * length_ns, length_ns));
-        let values: Vec<Values> = parts.filter_map(|part| values(&part, mix)).collect();
-        for (at, range) in ranges.iter_mut().enumerate() {
+        let found: Vec<Values> = parts.filter_map(|part| values(&part, mix)).collect();
+        let all = variance(&found);
+        for (at, level) in levels.iter_mut().enumerate() {
             if windows(events[at]) == count {
-                let of = values.iter().map(|values| values[at]);
-                *range = of.clone().fold(f64::MIN, f64::max) - of.fold(f64::MAX, f64::min);
+                *level = Some(Variance {
+                    value: (all[at] - chance[at].value * count as f64).max(0.0),
+                    freedom: (count - 1) as f64,
+                });
             }
         }
     }
-    ranges.map(|range| range.max(0.0))
+    levels
 }
 
-/// Degrees of freedom of a sum of two variances, each of which has `each` (Welch 1947).
-fn freedom(a: f64, b: f64, each: f64) -> f64 {
-    match a + b > 0.0 {
-        true => (a + b).powi(2) * each / (a.powi(2) + b.powi(2)),
-        false => each,
+/// How far two values may lie apart whose variances add up to these.
+fn limit(variances: &[Variance], errors: f64) -> f64 {
+    let sum: f64 = variances.iter().map(|one| one.value).sum();
+    student(errors, freedom(variances, sum)) * sum.sqrt()
+}
+
+/// Degrees of freedom of a sum of variances (Welch 1947).
+fn freedom(variances: &[Variance], sum: f64) -> f64 {
+    let parts = variances.iter().map(|one| one.value.powi(2) / one.freedom);
+    let parts: f64 = parts.sum();
+    match parts > 0.0 {
+        true => sum.powi(2) / parts,
+        false => 1.0,
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Entry {
     pub after: Taken,
     /// Values of host and ship that differ between both.
     pub changes: Vec<Change>,
-    /// What became of event latency.
+    /// What became of event latency, or of lost datagrams.
     pub outcome: Outcome,
     /// The same in a sentence.
     pub sentence: String,

@@ -3,10 +3,12 @@
 mod changes;
 mod check;
 mod compare;
+mod datagrams;
 mod estimate;
 mod expect;
 mod journal;
 mod load;
+mod pool;
 mod sample;
 mod sentence;
 #[cfg(test)]
@@ -15,9 +17,11 @@ mod tests;
 pub use changes::{Change, changes};
 pub use check::{Check, Tally, check};
 pub use compare::{Comparison, Line, Metric, Outcome, compare};
+pub use datagrams::Datagrams;
 pub use expect::{Came, Expected, expected};
 pub use journal::{ENTRY_VERSION, Entry, Journal, Taken};
 pub use load::{KindLoad, Load};
+pub use pool::{Window, pooled};
 pub use sample::{Sample, SampleEvent};
 
 use serde::Serialize;
@@ -25,7 +29,7 @@ use serde::Serialize;
 use crate::attribute::{Attribution, VerdictKind};
 use crate::model::{Capture, Meta};
 use crate::recommend::Fix;
-use crate::report::Report;
+use crate::report::{EventTimesLine, Report};
 
 /// Version of [`Diff`] as JSON.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -55,6 +59,8 @@ pub struct SideLine {
     pub events: Option<u64>,
     /// Their p95.
     pub p95_ns: Option<u64>,
+    /// Share of their time that was not their own computing.
+    pub stalled_ratio: Option<f64>,
     /// Its verdict.
     pub verdict: VerdictKind,
 }
@@ -62,16 +68,27 @@ pub struct SideLine {
 impl SideLine {
     /// Of a report.
     pub fn of(name: &str, report: &Report) -> Self {
-        let all = report.event_times.as_ref().map(|times| &times.all);
+        let times = report.event_times.as_ref();
+        let all = times.map(|times| &times.all);
         Self {
             name: name.to_owned(),
             start_unix_ns: report.window.start_unix_ns,
             duration_ns: report.window.duration_ns,
             events: all.map(|all| all.count),
             p95_ns: all.map(|all| all.p95_ns),
+            stalled_ratio: stalled_ratio(times.into_iter()),
             verdict: report.verdict.kind,
         }
     }
+}
+
+/// Share of the events' time that was not their own computing; nothing without events.
+fn stalled_ratio<'a>(all: impl Iterator<Item = &'a EventTimesLine>) -> Option<f64> {
+    let (own_ns, total_ns) = all.fold((0.0, 0.0), |(own_ns, total_ns), times| {
+        let (own, total) = (times.own_computing_ns, times.all.total_ns);
+        (own_ns + own as f64, total_ns + total as f64)
+    });
+    (total_ns > 0.0).then(|| (1.0 - own_ns / total_ns).max(0.0))
 }
 
 /// Two captures against each other.
@@ -90,6 +107,8 @@ pub struct Diff {
     /// The measures, and what became of each.
     #[serde(flatten)]
     pub comparison: Comparison,
+    /// Datagrams that were lost; nothing if either side could not count them.
+    pub datagrams: Option<Datagrams>,
     /// What of host and ship is another.
     pub changes: Vec<Change>,
     /// What weakens the comparison.
@@ -116,22 +135,43 @@ pub struct OtherShip {
 /// If they are of two ships.
 pub fn diff(before: &Side<'_>, after: &Side<'_>, fix: Option<&Fix>) -> Result<Diff, OtherShip> {
     same_ship(before, after)?;
-    let comparison = match samples(before, after) {
+    let mut comparison = match samples(before, after) {
         Ok((old, new)) => compare(&old, &new),
         Err(reason) => Comparison::unknown(reason),
     };
+    let reports = [before, after].map(|side| std::iter::once(side.report));
+    let [old, new] = reports;
+    let datagrams = Datagrams::of(old, new);
+    let sentence = decide(&mut comparison, datagrams.as_ref());
     let changes = changes(&before.capture.meta, &after.capture.meta);
     Ok(Diff {
         schema_version: SCHEMA_VERSION,
         ship: before.report.ship.label.clone(),
         before: SideLine::of(before.name, before.report),
         after: SideLine::of(after.name, after.report),
-        sentence: sentence::sentence(&comparison),
+        sentence,
+        datagrams,
         warnings: warnings(before, after, &comparison, &changes),
         expected: fix.map(|fix| expected(fix, &comparison, before.report, after.report)),
         comparison,
         changes,
     })
+}
+
+/// Lets lost datagrams decide where their number changed; the sentence for the whole.
+fn decide(comparison: &mut Comparison, datagrams: Option<&Datagrams>) -> String {
+    let latency = sentence::sentence(comparison);
+    match datagrams.filter(|found| found.outcome.is_change()) {
+        Some(found) => {
+            comparison.outcome = found.outcome;
+            let title = found.outcome.title();
+            format!(
+                "{title}. {}. The events' time alone: {latency}",
+                found.words()
+            )
+        }
+        None => latency,
+    }
 }
 
 /// By name, or where a capture knows none, by pier.

@@ -10,12 +10,16 @@ pub const CAUSES: usize = Cause::ALL.len();
 /// A ship is at its limit if the king had as many events under way as it may for this share of the time:
 /// then more came than it could do, and how many it did is its throughput.
 const AT_LIMIT_RATIO: f64 = 0.5;
+/// So much of a window is taken to show how many events were under way, however long they took.
+const LEAST_SHOWN_RATIO: f64 = 0.25;
 
 /// The events of a capture, or of a part of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// How long it was watched.
     pub window_ns: u64,
+    /// How many windows that was, one after the other.
+    pub windows: u64,
     /// Its events, by arrival.
     pub events: Vec<SampleEvent>,
 }
@@ -57,6 +61,7 @@ impl Sample {
         events.sort_by_key(|event| (event.at_ns, event.duration_ns));
         Some(Self {
             window_ns: clocks.duration_ns().max(1),
+            windows: 1,
             events,
         })
     }
@@ -68,6 +73,7 @@ impl Sample {
         let events = self.events.iter().filter(inside);
         Self {
             window_ns: window_ns.max(1),
+            windows: 1,
             events: events
                 .map(|event| SampleEvent {
                     at_ns: event.at_ns - start_ns,
@@ -82,6 +88,7 @@ impl Sample {
         let stretch = |ns: u64| (ns as f64 * ratio) as u64;
         Self {
             window_ns: self.window_ns,
+            windows: self.windows,
             events: self
                 .events
                 .iter()
@@ -104,8 +111,27 @@ impl Sample {
         self.at_limit_ratio() >= AT_LIMIT_RATIO
     }
 
-    /// Share of the time for which the king had as many events under way as it may.
+    /// Share of the time for which the king had as many events under way as it may, of the time that shows
+    /// it.
     fn at_limit_ratio(&self) -> f64 {
+        self.full_ns() as f64 / self.shown_ns()
+    }
+
+    /// Time that shows how many events were under way. Only those are here that arrived and ended inside a
+    /// window, so at its beginning and its end others are missing, each time for as long as an event takes:
+    /// much of a short window of a ship that is slow.
+    fn shown_ns(&self) -> f64 {
+        let total_ns: f64 = (self.events.iter())
+            .map(|event| event.duration_ns as f64)
+            .sum();
+        let mean_ns = total_ns / self.events.len().max(1) as f64;
+        let window_ns = self.window_ns as f64;
+        let hidden_ns = 2.0 * mean_ns * self.windows as f64;
+        (window_ns - hidden_ns).max(LEAST_SHOWN_RATIO * window_ns)
+    }
+
+    /// Time for which the king had as many events under way as it may.
+    fn full_ns(&self) -> u64 {
         let mut changes: Vec<(u64, i64)> = Vec::with_capacity(2 * self.events.len());
         for event in &self.events {
             changes.push((event.at_ns, 1));
@@ -120,7 +146,7 @@ impl Sample {
             }
             (under_way, since_ns) = (under_way + change, at_ns);
         }
-        full_ns as f64 / self.window_ns as f64
+        full_ns
     }
 
     /// A number that only the same events give: what chance there is in a comparison begins with it.
@@ -148,6 +174,7 @@ mod tests {
         };
         Sample {
             window_ns: 100,
+            windows: 1,
             events: events.iter().map(event).collect(),
         }
     }
@@ -164,8 +191,20 @@ mod tests {
         let ten: Vec<(u64, u64)> = (0..10).map(|i| (i, 70)).collect();
         assert!(sample(&ten).is_at_limit());
         assert!(!sample(&ten[1..]).is_at_limit());
-        let late: Vec<(u64, u64)> = (0..10).map(|i| (51 + i, 500)).collect();
+        let late: Vec<(u64, u64)> = (0..10).map(|i| (71 + i, 20)).collect();
         assert!(!sample(&late).is_at_limit());
+    }
+
+    #[test]
+    fn a_slow_ship_is_at_its_limit_in_short_windows_too() {
+        // One arrives whenever one of ten is done, each 30 long. Those are not followed that began before
+        // the window or end after it.
+        let followed: Vec<(u64, u64)> = (0..24).map(|i| (3 * i, 30)).collect();
+        let slow = sample(&followed[..23]);
+        assert!(slow.full_ns() < slow.window_ns / 2, "{}", slow.full_ns());
+        assert!(slow.is_at_limit());
+        let half: Vec<(u64, u64)> = (0..12).map(|i| (6 * i, 30)).collect();
+        assert!(!sample(&half).is_at_limit());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A comparison in one sentence.
 
-use super::compare::{Comparison, Line, Metric, Outcome};
+use super::compare::{Comparison, DECIDING, Line, Metric, Outcome};
 use crate::attribute::Cause;
 use crate::model::NS_PER_S;
 use crate::report::units::duration;
@@ -9,6 +9,8 @@ use crate::report::units::duration;
 const NAMED_RATIO: f64 = 0.25;
 /// Lengths of captures are proposed in steps of this.
 const STEP_S: u64 = 10;
+/// Longer ones are not.
+const MAX_NEEDED_S: u64 = 600;
 
 /// All of it.
 pub fn sentence(comparison: &Comparison) -> String {
@@ -23,22 +25,17 @@ pub fn sentence(comparison: &Comparison) -> String {
     };
     match outcome {
         Outcome::Helped | Outcome::Worse => {
-            let decides = if p95.outcome == outcome { p95 } else { p50 };
-            let cause = match cause(&comparison.lines, decides) {
-                Some(cause) => format!("; {cause}"),
-                None => String::new(),
+            let lines = || DECIDING.into_iter().filter_map(of);
+            let Some(decides) = lines().find(|line| line.outcome == outcome) else {
+                return format!("{title}.");
             };
-            let other = if p95.outcome == outcome { p50 } else { p95 };
-            let but = match other.outcome {
-                Outcome::NotEnoughData => format!("; of {} nothing can be said", name(other)),
-                found if found.is_change() && found != outcome => {
-                    format!("; but {}", moved(other))
-                }
-                _ => String::new(),
-            };
+            let cause = cause(&comparison.lines, decides);
+            let cause = cause.map_or(String::new(), |cause| format!("; {cause}"));
             format!(
-                "{title}. Of the events' time, {}{cause}{but}.",
-                moved(decides)
+                "{title}. Of the events' time, {}{cause}{}{}.",
+                moved(decides),
+                against(lines(), outcome),
+                untold(&[p50, p95])
             )
         }
         Outcome::NoEffect => {
@@ -65,6 +62,7 @@ pub fn sentence(comparison: &Comparison) -> String {
 
 fn needed(comparison: &Comparison) -> String {
     match comparison.needed_ns {
+        Some(ns) if ns > MAX_NEEDED_S * NS_PER_S => "; compare when the host is quieter".to_owned(),
         Some(ns) => format!(
             "; capture {} s each, or when the host is quieter",
             ns.div_ceil(STEP_S * NS_PER_S) * STEP_S
@@ -73,9 +71,30 @@ fn needed(comparison: &Comparison) -> String {
     }
 }
 
+/// What changed the other way.
+fn against<'a>(lines: impl Iterator<Item = &'a Line>, outcome: Outcome) -> String {
+    let other = |line: &&Line| line.outcome.is_change() && line.outcome != outcome;
+    lines
+        .filter(other)
+        .map(|line| format!("; but {}", moved(line)))
+        .collect()
+}
+
+/// Of what nothing can be said.
+fn untold(lines: &[&Line]) -> String {
+    let unknown = lines.iter();
+    let unknown = unknown.filter(|line| line.outcome == Outcome::NotEnoughData);
+    let names: Vec<&str> = unknown.map(|line| name(line)).collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!("; of {} nothing can be said", names.join(" and ")),
+    }
+}
+
 fn name(line: &Line) -> &'static str {
     match line.metric {
         Metric::P50 => "p50",
+        Metric::Quick => "the mean of the quickest quarter",
         _ => "p95",
     }
 }

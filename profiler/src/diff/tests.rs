@@ -7,6 +7,8 @@ use super::*;
 use crate::aggregate::events::EventKind;
 use crate::model::NS_PER_S;
 
+mod simulated;
+
 const SECONDS: u64 = 30;
 
 /// What a made ship does.
@@ -34,14 +36,16 @@ impl Made {
     /// Events at random moments, whose times depend on each other where they are near in time.
     fn sample(self) -> Sample {
         let mut random = Rng::with_seed(self.seed);
-        // Close enough to a normal distribution: the sum of twelve uniform ones (variance 1/12 each).
-        let normal = |random: &mut Rng| (0..12).map(|_| random.f64()).sum::<f64>() - 6.0;
         let window_ns = SECONDS * NS_PER_S;
         let (mut at, mut drift, mut events) = (0.0, 0.0, Vec::new());
         loop {
             at += -(1.0 - random.f64()).ln() / self.rate_hz * 1e9;
             if at >= window_ns as f64 {
-                return Sample { window_ns, events };
+                return Sample {
+                    window_ns,
+                    windows: 1,
+                    events,
+                };
             }
             drift = 0.9 * drift + 0.44 * self.drift * normal(&mut random);
             let is_packet = random.f64() < self.packets;
@@ -62,6 +66,11 @@ impl Made {
             });
         }
     }
+}
+
+/// Close enough to a normal distribution: the sum of twelve uniform ones (variance 1/12 each).
+fn normal(random: &mut Rng) -> f64 {
+    (0..12).map(|_| random.f64()).sum::<f64>() - 6.0
 }
 
 fn seeded(seed: u64) -> Sample {
@@ -229,7 +238,36 @@ fn a_neighbour_that_comes_and_goes_is_noise() {
     let found = compare(&disturbed(1, 5, 15), &disturbed(2, 8, 28));
     assert_eq!(found.outcome, Outcome::NotEnoughData, "{found:#?}");
     let sentence = sentence::sentence(&found);
-    assert!(sentence.contains("capture "), "{sentence}");
+    assert!(sentence.contains("host is quieter"), "{sentence}");
+}
+
+#[test]
+fn a_ship_that_is_not_at_rest_must_change_by_more() {
+    // What comes and goes for five seconds at a time takes the median up by a third at most.
+    let restless = |seed, times: f64| {
+        let mut sample = seeded(seed);
+        for event in &mut sample.events {
+            let level = if (event.at_ns / (5 * NS_PER_S)).is_multiple_of(2) {
+                1.0
+            } else {
+                1.33
+            };
+            event.duration_ns = (event.duration_ns as f64 * level * times) as u64;
+        }
+        sample
+    };
+    let change = |times| compare(&restless(1, 1.0), &restless(2, times));
+    let noise = |found: &Comparison| {
+        let p50 = line(found, Metric::P50);
+        p50.noise / p50.before
+    };
+    assert_eq!(change(1.0).outcome, Outcome::NotEnoughData);
+    assert!(noise(&change(1.0)) > 0.3, "{:#?}", change(1.0));
+    assert_eq!(change(1.3).outcome, Outcome::NotEnoughData);
+    assert_eq!(change(3.0).outcome, Outcome::Worse);
+    // At rest it is as before.
+    let rest = compare(&seeded(1), &seeded(2));
+    assert!(noise(&rest) < 0.3, "{rest:#?}");
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub enum Series {
     MarsOnCpu,
     /// 95th percentile of commits.
     CommitP95,
+    /// 95th percentile of events, from the king's message to mars' answer.
+    EventP95,
     /// 95th percentile of waits for a CPU.
     RunQueueP95,
     /// Major faults in a minute.
@@ -50,6 +52,7 @@ impl Series {
             Self::EventRate => "events per second",
             Self::MarsOnCpu => "mars on CPU",
             Self::CommitP95 => "log commit, p95",
+            Self::EventP95 => "event, p95",
             Self::RunQueueP95 => "waiting for a CPU, p95",
             Self::MajorFaults => "major faults per minute",
             Self::Drops => "datagrams lost per minute",
@@ -72,6 +75,7 @@ impl Series {
                 (mars.wall_ns > 0).then(|| mars.on_cpu_ns as f64 / mars.wall_ns as f64)
             }
             Self::CommitP95 => quantile(histogram_name::COMMIT),
+            Self::EventP95 => quantile(histogram_name::EVENT),
             Self::RunQueueP95 => quantile(histogram_name::RUN_QUEUE),
             Self::MajorFaults => {
                 let faults = sum.faults.as_ref()?;
@@ -88,7 +92,7 @@ impl Series {
     pub fn text(self, value: f64) -> String {
         match self {
             Self::MarsOnCpu => percent(value),
-            Self::CommitP95 | Self::RunQueueP95 => duration(value as u64),
+            Self::CommitP95 | Self::EventP95 | Self::RunQueueP95 => duration(value as u64),
             Self::EventRate => format!("{value:.1} /s"),
             Self::MajorFaults | Self::Drops => format!("{} /min", count(value.round() as u64)),
         }

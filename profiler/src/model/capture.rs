@@ -9,6 +9,7 @@ use profiler_common::loss;
 use profiler_common::neighbour::{AheadKey, AheadTotals, DeviceTotals, IoKey, IoTotals};
 use profiler_common::sched::{Thread, WaitKey, Waits};
 use profiler_common::snapshot::SnapshotTotals;
+use profiler_common::turnaround::Turnaround;
 use profiler_common::udp::{UdpKey, UdpTotals};
 use profiler_common::writeback::{File, FileIo, FileIoKey, FileKey};
 use serde::{Deserialize, Serialize};
@@ -246,6 +247,8 @@ pub struct Totals {
     pub udp: Vec<(UdpKey, UdpTotals)>,
     /// Snapshots by process.
     pub snapshots: Vec<(u32, SnapshotTotals)>,
+    /// How long events took, by a ship's number; only while sampling, and in no capture file.
+    pub turnaround: Vec<(u32, Turnaround)>,
     /// Datagrams by whom they are from and for; empty in a sampler's window.
     pub ames: AmesTotals,
     /// What neighbours did; empty in a sampler's window.

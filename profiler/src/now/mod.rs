@@ -4,6 +4,7 @@
 //! was so at every look from some look on has lasted since then at least.
 
 mod activity;
+mod ahead;
 mod code;
 mod sentence;
 mod thread;
@@ -17,6 +18,7 @@ use crate::host::Reading;
 use crate::ship::Role;
 
 pub use activity::{Activity, Wait, activity};
+pub use ahead::{Ahead, Busy, CpuSums};
 pub use code::{CodeLook, CodeView, Hints, Seen};
 pub(crate) use sentence::{call_words, wait_words};
 pub use thread::ThreadView;
@@ -44,6 +46,8 @@ pub struct Watch {
     pub moments: Vec<Moment>,
     /// What the king said.
     pub king: KingReply,
+    /// Who had the CPUs meanwhile, and a quota that was used up.
+    pub ahead: Ahead,
     /// The king's sockets.
     pub ames: Reading<AmesQueue>,
     /// Pages that the whole machine read from swap meanwhile.
@@ -177,6 +181,8 @@ pub struct Answer {
     pub threads: Vec<ThreadView>,
     /// What came of asking the king.
     pub king: KingReply,
+    /// Who had the CPUs meanwhile, and a quota that was used up.
+    pub ahead: Ahead,
     /// The king's sockets.
     pub ames: Reading<AmesQueue>,
     /// Whether the files of a snapshot lie in the pier.
@@ -226,6 +232,7 @@ pub fn answer(watch: Watch) -> Answer {
         king_tgid: watch.king_tgid,
         mars_tgid: watch.mars_tgid,
         king: watch.king,
+        ahead: watch.ahead,
         ames: watch.ames,
         swapped_in_pages: watch.swapped_in_pages,
         incomplete: watch.incomplete,
@@ -275,7 +282,7 @@ fn notes(watch: &Watch, event: Option<&EventView>) -> Vec<String> {
     }
     notes.push(format!(
         "this loads no eBPF: times are lower bounds, from {} looks; `profile --ship` names the \
-         code, the device, and who is ahead",
+         code, the device, and who is ahead at each moment",
         watch.moments.len()
     ));
     notes

@@ -54,8 +54,9 @@ pub(super) fn sentence(
             king.map_or_else(|| "the king was not seen".to_owned(), king_does)
         ),
         VerdictKind::WaitsForCpu => format!(
-            "Mars is ready to compute and gets no CPU: {cpu}{}{}.",
+            "Mars is ready to compute and gets no CPU: {cpu}{}{}{}.",
             during(event),
+            behind_whom(watch),
             behind(watch)
         ),
         VerdictKind::LongEvent => long_event(event, &cpu, watch),
@@ -221,6 +222,20 @@ fn during(event: Option<&EventView>) -> String {
             format!(", while event {} runs", count(event.done.saturating_add(1)))
         }
         _ => String::new(),
+    }
+}
+
+/// `; yes (pid 12) had 98 % of a CPU`, or that its own quota stops it.
+fn behind_whom(watch: &Watch) -> String {
+    match (&watch.ahead.quota, watch.ahead.words()) {
+        (Some(quota), _) => format!(
+            "; the CPU quota of {} was used up in {} of {} periods",
+            quota.group.display(),
+            count(quota.throttled_periods_total),
+            count(quota.periods_total)
+        ),
+        (None, Some(words)) => format!("; meanwhile {words}"),
+        (None, None) => String::new(),
     }
 }
 

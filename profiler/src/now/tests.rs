@@ -64,6 +64,14 @@ fn watch(change: impl Fn(u64, &mut Moment)) -> Watch {
             queue: Some(1),
             event_number: Some(1_233),
         },
+        ahead: Ahead {
+            busiest: vec![Busy {
+                tgid: 77,
+                comm: "make".to_owned(),
+                on_cpu_ratio: 0.9,
+            }],
+            quota: None,
+        },
         ames: Reading::Known(AmesQueue {
             receive_queue_bytes: 0,
             lost_total: Some(0),
@@ -145,6 +153,8 @@ fn ready_without_a_cpu_is_not_computing() {
     let (kind, sentence) = judged(starved);
     assert_eq!(kind, VerdictKind::WaitsForCpu, "{sentence}");
     assert!(sentence.contains("10 % of a CPU"), "{sentence}");
+    let who = "; meanwhile make (pid 77) had 90 % of a CPU";
+    assert!(sentence.contains(who), "{sentence}");
 }
 
 #[test]

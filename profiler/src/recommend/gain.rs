@@ -39,8 +39,9 @@ impl Confidence {
         }
     }
 
-    /// Of a gain from `low` to `high`. Where the time is split by an estimate, or where fewer than 100
-    /// events decide (a p95 is that of the five slowest then), it is one step lower.
+    /// Of a gain from `low` to `high`. Where the time is split by an estimate, where fewer than 100
+    /// events decide (a p95 is that of the five slowest then), or where the events played again come out
+    /// otherwise than measured, it is one step lower.
     pub fn of(low: u64, high: u64, weak: bool) -> Self {
         let share = ratio(low, high);
         let found = if share >= HIGH_RATIO {
@@ -65,6 +66,19 @@ const MEDIUM_RATIO: f64 = 0.4;
 /// With fewer events a percentile of them is not sure.
 const MANY_EVENTS: u64 = 100;
 
+/// Most that a percentile may be off when the events are played again as they were.
+const MAX_PLAYED_OFF_RATIO: f64 = 0.1;
+
+/// Whether the events can be played so that they take as long as was measured.
+fn is_played_well(events: &EventTimes) -> bool {
+    let measured_ns = events.all.quantile(950).unwrap_or(0);
+    let off_ns = events
+        .as_it_was
+        .p95_ns
+        .map(|played_ns| played_ns.abs_diff(measured_ns));
+    off_ns.is_some_and(|off_ns| ratio(off_ns, measured_ns) <= MAX_PLAYED_OFF_RATIO)
+}
+
 /// How sure the gain of an assessment is; nothing if it is no time and no datagrams.
 pub fn confidence(
     entry: &Entry,
@@ -80,7 +94,9 @@ pub fn confidence(
                 .filter_map(|leaf| attribution.parts.get(leaf))
                 .any(|part| part.estimated);
             let events = attribution.events.as_ref().map(EventTimes::count);
-            let weak = estimated || events.is_none_or(|events| events < MANY_EVENTS);
+            let weak = estimated
+                || events.is_none_or(|events| events < MANY_EVENTS)
+                || !attribution.events.as_ref().is_some_and(is_played_well);
             Some(Confidence::of(low_ns, high_ns, weak))
         }
         Answer::WouldHelp(Gain::Datagrams { low, high }) => Some(Confidence::of(low, high, false)),
@@ -130,7 +146,7 @@ pub fn removals(
 pub fn p95(situation: &Situation<'_>, least: &Removal, most: &Removal) -> Option<P95> {
     let events = situation.attribution.events.as_ref()?;
     // As the first line of the report has it.
-    let before_ns = events.all.histogram.quantile(950)?.min(events.all.max_ns);
+    let before_ns = events.all.quantile(950)?;
     Some(P95 {
         before_ns,
         low_ns: p95_ns(events, most)?.min(before_ns),

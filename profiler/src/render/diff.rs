@@ -54,7 +54,8 @@ fn side(page: &mut Page, ship: &str, which: &str, side: &SideLine) {
     page.hanging(&start, 9, &format!("{length}, {events}   {}", side.name));
 }
 
-fn lines(page: &mut Page, lines: &[Line]) {
+/// The table of what was measured.
+pub(super) fn lines(page: &mut Page, lines: &[Line]) {
     page.line(&format!(
         "{:<24}{:>10}{:>10}{:>10}{:>9}  {}",
         "EVENT TIME", "before", "after", "change", "noise", "outcome"
@@ -79,6 +80,7 @@ fn line(page: &mut Page, line: &Line, event_ns: f64) {
     let (name, whole) = match line.metric {
         Metric::P50 => ("p50", line.before),
         Metric::P95 => ("p95", line.before),
+        Metric::Quick => ("quickest quarter, mean", line.before),
         Metric::Cause(cause) => (cause.name(), event_ns),
         Metric::Throughput => ("events a second", line.before),
     };
@@ -172,7 +174,7 @@ pub fn check_text(check: &Check) -> String {
         "",
         &format!(
             "{} pairs of windows of {} from a capture of {}, {} to {} events each ({} on average); \
-             noise, median: p50 {}, p95 {}",
+             noise, median: p50 {}, p95 {}, mean of the quickest quarter {}",
             check.same.pairs,
             duration(check.window_ns),
             duration(check.recording_ns),
@@ -180,7 +182,8 @@ pub fn check_text(check: &Check) -> String {
             count(most),
             count(mean),
             percent(check.noise_ratios[0]),
-            percent(check.noise_ratios[1])
+            percent(check.noise_ratios[1]),
+            percent(check.noise_ratios[2])
         ),
     );
     page.blank();

@@ -13,10 +13,12 @@ pub mod flamegraph;
 pub mod history;
 pub mod journal;
 pub mod json;
+pub mod mass;
 pub mod now;
 pub mod page;
 pub mod ping;
 pub mod text;
+pub mod trial;
 
 /// Whether a character could change what a terminal does or how a line reads: control characters
 /// (C1 too, which UTF-8 terminals may obey), the overrides of writing direction, and the two that XML

@@ -37,6 +37,9 @@ pub fn text(answer: &Answer) -> String {
         );
     }
     page.wrapped("answers       ", &king(&answer.king));
+    if let Some(words) = answer.ahead.words() {
+        page.wrapped("beside it     ", &words);
+    }
     page.wrapped("ames          ", &ames(answer));
     page.wrapped("memory        ", &memory(answer));
     if answer.has_snapshot_files {

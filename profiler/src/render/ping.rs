@@ -8,7 +8,8 @@ use crate::report::units::duration;
 pub fn head(ship: &str, king_tgid: u32, socket: &str) -> String {
     let mut page = Page::default();
     page.wrapped("", &format!("{ship}, king {king_tgid}, by {socket}"));
-    page.line("Asks the king alone, then mars through Nock (reads /zen/lag). Writes no event.");
+    page.line("Asks the king alone, then mars through Nock (reads /zen/lag). No question is an");
+    page.line("event; hanging up is one where the ship has Khan.");
     page.into_text()
 }
 

@@ -21,6 +21,9 @@ pub struct EventTimesLine {
     pub behind: Vec<BehindLine>,
     /// The events' own computing.
     pub own_computing_ns: u64,
+    /// 95th percentile of all if their line is played again as it was: what is expected of fixes is
+    /// played too, and can be trusted as far as this is near the measured one.
+    pub played_p95_ns: Option<u64>,
     /// The slowest, slowest first.
     pub worst: Vec<WorstEvent>,
     /// Messages to mars that could not be matched with their computation, commit or answer.
@@ -50,11 +53,7 @@ pub struct TimesLine {
 
 impl TimesLine {
     fn of(times: &Times) -> Self {
-        let quantile = |permille| {
-            // A bucket's bound may lie above the longest of all.
-            let found = times.histogram.quantile(permille).unwrap_or(0);
-            found.min(times.max_ns)
-        };
+        let quantile = |permille| times.quantile(permille).unwrap_or(0);
         Self {
             count: times.histogram.count(),
             total_ns: times.total_ns,
@@ -150,6 +149,7 @@ pub fn event_times(times: &EventTimes, meta: &Meta) -> EventTimesLine {
             })
             .collect(),
         own_computing_ns: times.own_computing_ns,
+        played_p95_ns: times.as_it_was.p95_ns,
         worst: worst(times, meta),
         unmatched: times.unmatched,
         unfinished: times.unfinished,
@@ -160,10 +160,10 @@ fn worst(times: &EventTimes, meta: &Meta) -> Vec<WorstEvent> {
     let start = meta.clocks.start_ktime_ns;
     let worst = times.worst.iter().map(|(span, cost)| {
         let mut parts: Vec<WorstPart> = cost
-            .leaves
-            .iter()
+            .leaves()
+            .into_iter()
             .map(|(leaf, cost)| WorstPart {
-                leaf: *leaf,
+                leaf,
                 total_ns: cost.total_ns,
                 behind_ns: cost.behind_ns,
                 estimated: cost.is_estimate,
@@ -176,7 +176,7 @@ fn worst(times: &EventTimes, meta: &Meta) -> Vec<WorstEvent> {
             arrived_ns: span.arrived_ktime_ns.saturating_sub(start),
             duration_ns: span.duration_ns(),
             failed: !span.work.succeeded,
-            phases: cost.phases.iter().map(|(p, ns)| (*p, *ns)).collect(),
+            phases: cost.phases().into_iter().collect(),
             parts,
         }
     });

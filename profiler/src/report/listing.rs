@@ -107,6 +107,6 @@ fn listed(span: &EventSpan, events: &EventsSummary, paths: &CriticalPaths<'_>) -
             end_ktime_ns: commit.end_ktime_ns,
         }),
         released_ktime_ns: span.released_ktime_ns,
-        phases: paths.cost(span).phases.into_iter().collect(),
+        phases: paths.cost(span).phases().into_iter().collect(),
     }
 }

@@ -14,6 +14,7 @@ use profiler_common::sched::{
     TASK_INTERRUPTIBLE, TASK_RUNNABLE, TASK_STOPPED, TASK_UNINTERRUPTIBLE, Thread, WaitKey, Waits,
 };
 use profiler_common::snapshot::SnapshotTotals;
+use profiler_common::turnaround::Turnaround;
 use profiler_common::udp::UdpTotals;
 use zerocopy::FromZeros;
 
@@ -125,11 +126,18 @@ pub fn difference(before: &Totals, after: &Totals, end_ktime_ns: u64) -> Totals 
         .collect();
     let snapshots: BTreeMap<u32, &SnapshotTotals> =
         before.snapshots.iter().map(|(k, v)| (*k, v)).collect();
+    let turnaround: BTreeMap<u32, &Turnaround> =
+        before.turnaround.iter().map(|(k, v)| (*k, v)).collect();
     Totals {
         snapshots: after
             .snapshots
             .iter()
             .map(|(tgid, now)| (*tgid, snapshots_since(snapshots.get(tgid).copied(), now)))
+            .collect(),
+        turnaround: after
+            .turnaround
+            .iter()
+            .map(|(ship, now)| (*ship, turnaround_since(turnaround.get(ship).copied(), now)))
             .collect(),
         // The programs keep none of these while they sample.
         ames: AmesTotals::default(),
@@ -245,6 +253,17 @@ fn snapshots_since(before: Option<&SnapshotTotals>, now: &SnapshotTotals) -> Sna
         on_cpu_ns: now.on_cpu_ns.saturating_sub(before.on_cpu_ns),
         // The longest of all time; that of the window is not known.
         max_ns: 0,
+        ..*now
+    }
+}
+
+fn turnaround_since(before: Option<&Turnaround>, now: &Turnaround) -> Turnaround {
+    let Some(before) = before else { return *now };
+    Turnaround {
+        count: now.count.saturating_sub(before.count),
+        total_ns: now.total_ns.saturating_sub(before.total_ns),
+        unmatched: now.unmatched.saturating_sub(before.unmatched),
+        buckets: buckets(&before.buckets, &now.buckets),
         ..*now
     }
 }

@@ -78,7 +78,7 @@ pub fn window(capture: &Capture, circumstances: &Circumstances<'_>) -> Window {
         }),
         budgets: budgets(report, &throttled(capture, &summaries.threads)),
         leaves: leaves(report),
-        histograms: histograms(&summaries, &attribution),
+        histograms: histograms(capture, &summaries, &attribution),
         stacks: stacks(capture, &summaries, circumstances),
         udp: udp(report),
         faults: faults(capture, report),
@@ -114,7 +114,7 @@ pub fn window(capture: &Capture, circumstances: &Circumstances<'_>) -> Window {
             .iter()
             .map(|loss| (loss.what.to_owned(), loss.count))
             .collect(),
-        not_measured: not_measured(report, circumstances),
+        not_measured: not_measured(capture, report, circumstances),
         cut_short: match meta.ended {
             EndReason::TimeIsUp => None,
             EndReason::Interrupted => Some("the sampler was ended".to_owned()),
@@ -215,9 +215,20 @@ fn stacks(
     stacks
 }
 
-fn histograms(summaries: &Summaries, attribution: &Attribution) -> BTreeMap<String, Histogram> {
+fn histograms(
+    capture: &Capture,
+    summaries: &Summaries,
+    attribution: &Attribution,
+) -> BTreeMap<String, Histogram> {
     let mut histograms = BTreeMap::new();
-    // Commits are seen by their waits for the disk until events are.
+    let mut events = Histogram::default();
+    for (_, ship) in &capture.totals.turnaround {
+        events.add_buckets(&ship.buckets);
+    }
+    if events.count() > 0 {
+        histograms.insert(histogram_name::EVENT.to_owned(), events);
+    }
+    // Commits are seen by their waits for the disk: which event each is of is not.
     if let Some(commits) = attribution.parts.get(&Leaf::LogCommit) {
         histograms.insert(histogram_name::COMMIT.to_owned(), commits.waits.clone());
     }
@@ -258,15 +269,38 @@ fn loom(report: &Report) -> Option<Loom> {
     })
 }
 
-fn not_measured(report: &Report, circumstances: &Circumstances<'_>) -> Vec<String> {
+fn not_measured(
+    capture: &Capture,
+    report: &Report,
+    circumstances: &Circumstances<'_>,
+) -> Vec<String> {
     let missing = report.incomplete.iter();
     let mut missing: Vec<String> = missing
         .filter_map(|line| line.strip_prefix("not measured: ").map(str::to_owned))
         .collect();
     missing.extend(report.events_unknown.clone());
+    missing.extend(events_not_timed(capture, report));
     let thinning = &circumstances.thinning;
     missing.extend(thinning.step().sentences(thinning.budget_ratio()));
     missing.extend(circumstances.unnamed.iter().cloned());
     missing.extend(circumstances.labels.lack());
     missing
+}
+
+/// What of the ship's events has no time.
+fn events_not_timed(capture: &Capture, report: &Report) -> Option<String> {
+    let ships = capture.totals.turnaround.iter().map(|(_, ship)| ship);
+    let (count, unmatched) = ships.fold((0, 0), |(count, unmatched), ship| {
+        (count + ship.count, unmatched + ship.unmatched)
+    });
+    match report.events.as_ref() {
+        Some(events) if count == 0 && events.count > 0 => Some(
+            "how long events took (no message between king and mars was seen; ships before vere 4 have others)".to_owned(),
+        ),
+        _ if unmatched > 0 => Some(format!(
+            "how long some events took (messages of king or mars without a partner: {unmatched}; one that was \
+             sent before sampling began has none)"
+        )),
+        _ => None,
+    }
 }

@@ -1,18 +1,24 @@
-//! The king's control socket, `<pier>/.urb/conn.sock`: questions that write no event, and their
+//! The king's control socket, `<pier>/.urb/conn.sock`: questions that are no event, and their
 //! answers (vere `pkg/vere/io/conn.c`). Frames of jammed nouns, `[rid tag data]` there and
 //! `[rid answer]` back.
+//!
+//! None of the questions is an event. The end of a connection is one on ships that have Khan: the king tells
+//! the kernel so (`[%khan …] %done`, `io/conn.c`, `_conn_close_chan`), whoever asked what.
 //!
 //! A pier is another user's, and what listens in it may be anything: the socket must be one, in the
 //! pier itself, and held by the king; answers are bounded in size and time.
 
+mod error;
+
+pub use error::ConnError;
+
 use std::collections::BTreeMap;
-use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use noun::newt::{self, Decoder, NewtError};
-use noun::{CueError, CueLimits, Noun, cue_with};
+use noun::newt::{self, Decoder};
+use noun::{CueLimits, Noun, cue_with};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
@@ -22,11 +28,13 @@ use rustix::net::{
 };
 
 use super::Ship;
+use super::mass::{self, Free};
 use crate::host::Roots;
+use crate::mass::Part;
 
 /// The socket in the pier.
 const SOCKET: &str = ".urb/conn.sock";
-/// Longest answer that is taken: `%peel /info` answers with less than a KiB.
+/// Longest answer that is taken: `%peel /info` answers with less than a KiB, `/mass` with some ten.
 const ANSWER_LIMIT_BYTES: usize = 1 << 20;
 /// Most nouns in an answer.
 const ANSWER_LIMITS: CueLimits = CueLimits {
@@ -36,7 +44,7 @@ const ANSWER_LIMITS: CueLimits = CueLimits {
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 16;
 
-/// What is asked. None of it writes an event.
+/// What is asked. None of it is an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
     /// `%peel /live`: answered by the king alone.
@@ -45,6 +53,10 @@ pub enum Question {
     Info,
     /// `%peek` of `/zen/lag`: through the queue to mars and through Nock.
     Lag,
+    /// `%peel /mass`: mars collects its loom and computes nothing else meanwhile.
+    Mass,
+    /// `%peel /quic`: mars adds up its free memory, and prints two lines on the ship's terminal.
+    Quic,
 }
 
 /// An answer.
@@ -56,6 +68,10 @@ pub enum Answer {
     Info(KingInfo),
     /// Mars computed the read. Whether there was something to read does not matter here.
     Lag,
+    /// What lies in the loom.
+    Mass(Vec<Part>),
+    /// What is free in it.
+    Quic(Free),
 }
 
 /// What `%peel /info` says; `None` is what this version does not say.
@@ -69,82 +85,6 @@ pub struct KingInfo {
     /// Everything that the drivers of Ames count, by vere's names (`pkg/vere/io/ames.c`,
     /// `_ames_io_info`); empty if it is not said.
     pub ames: BTreeMap<String, u64>,
-}
-
-/// Why the control socket gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnError {
-    /// There is no socket.
-    #[error("the ship has no control socket {}: it was started with --no-conn, or is not up yet", path.display())]
-    NoSocket {
-        /// Where it would be.
-        path: PathBuf,
-    },
-    /// Something else lies in its place.
-    #[error("{} is no socket, so the ship cannot be asked: was it replaced by hand?", path.display())]
-    NotASocket {
-        /// Where it would be.
-        path: PathBuf,
-    },
-    /// Nobody listens.
-    #[error("nobody listens on {}: it is left over from a ship that did not end cleanly", path.display())]
-    NobodyListens {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// It may not be used.
-    #[error("{} may not be used by this user: run as the ship's user or as root", path.display())]
-    Denied {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// Somebody else listens.
-    #[error("{} is held by process {holder}, which is not this ship's king (pid {king})", path.display())]
-    NotTheKing {
-        /// The socket.
-        path: PathBuf,
-        /// Process id of who listens.
-        holder: u32,
-        /// Process id of the king.
-        king: u32,
-    },
-    /// The king does not take the connection or the question in time.
-    #[error("the king did not take the question within {:.1} s: it is busy or stopped, `profile now` says what it does", after.as_secs_f64())]
-    NotTaken {
-        /// How long that was waited for.
-        after: Duration,
-    },
-    /// The connection was closed.
-    #[error("the king closed the connection: the ship is ending, or does not know the question")]
-    Closed,
-    /// The king refused.
-    #[error("the king refused the question: {text} ({code})")]
-    Refused {
-        /// vere's number.
-        code: i64,
-        /// vere's words.
-        text: String,
-    },
-    /// Not frames.
-    #[error("the control socket answered with something else than vere does: {0}")]
-    Frame(#[from] NewtError),
-    /// Not a noun.
-    #[error("the control socket answered with something else than vere does: {0}")]
-    Noun(#[from] CueError),
-    /// A noun of another shape.
-    #[error("the control socket answered with something else than vere does: {what}")]
-    Shape {
-        /// What was wrong.
-        what: &'static str,
-    },
-    /// Any other failure.
-    #[error("the control socket {} failed: {source}", path.display())]
-    Io {
-        /// The socket.
-        path: PathBuf,
-        /// What the kernel answered.
-        source: io::Error,
-    },
 }
 
 /// A connection to the king.
@@ -233,6 +173,26 @@ impl Conn {
         Ok(self.asked)
     }
 
+    /// Asks, and waits for the answer; `None` when none came within `limit`. Answers to what was given up
+    /// before are passed over.
+    ///
+    /// # Errors
+    /// When the question is not taken, what came is no answer, or the king has gone.
+    pub fn answer_to(
+        &mut self,
+        question: Question,
+        limit: Duration,
+    ) -> Result<Option<Answer>, ConnError> {
+        let deadline = Instant::now() + limit;
+        let number = self.ask(question, limit)?;
+        while let Some((answered, data)) = self.answer(deadline)? {
+            if answered == number {
+                return decode(question, &data).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
     /// The next answer with the number of its question; `None` when none came until `deadline`.
     ///
     /// # Errors
@@ -297,6 +257,8 @@ fn encode(rid: u64, question: Question) -> Option<Vec<u8>> {
     let (tag, data) = match question {
         Question::Live => ("peel", Noun::path(["live"])),
         Question::Info => ("peel", Noun::path(["info"])),
+        Question::Mass => ("peel", Noun::path(["mass"])),
+        Question::Quic => ("peel", Noun::path(["quic"])),
         // `[%| %once view desk spur]`: of no vane and no desk, so that the kernel itself answers.
         Question::Lag => (
             "peek",
@@ -364,6 +326,8 @@ pub fn decode(question: Question, data: &Noun) -> Result<Answer, ConnError> {
             Some((tag, _)) if tag.is_cord("peek") => Ok(Answer::Lag),
             _ => Err(shape("%peek is not answered by %peek")),
         },
+        Question::Mass => mass::parts(data).map(Answer::Mass),
+        Question::Quic => mass::free(data).map(Answer::Quic),
     }
 }
 

@@ -1,10 +1,10 @@
 //! What the king itself counts of its datagrams (`%peel /info`), asked at both ends of a capture.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Ship;
-use super::conn::{self, Answer, Conn, ConnError, Question};
+use super::conn::{Answer, Conn, ConnError, Question};
 use crate::host::{Reading, Roots};
 
 /// How long the king may take. It answers in half a millisecond, unless it is busy; then its own counters
@@ -39,16 +39,8 @@ impl KingCounters {
 }
 
 fn ask(conn: &mut Conn) -> Result<Option<BTreeMap<String, u64>>, ConnError> {
-    let deadline = Instant::now() + LIMIT;
-    let number = conn.ask(Question::Info, LIMIT)?;
-    // An answer that came too late for the question before is another's.
-    while let Some((answered, data)) = conn.answer(deadline)? {
-        if answered == number {
-            return match conn::decode(Question::Info, &data)? {
-                Answer::Info(info) => Ok(Some(info.ames)),
-                _ => Ok(None),
-            };
-        }
-    }
-    Ok(None)
+    Ok(match conn.answer_to(Question::Info, LIMIT)? {
+        Some(Answer::Info(info)) => Some(info.ames),
+        _ => None,
+    })
 }

@@ -12,6 +12,7 @@ mod king_counters;
 mod lock;
 pub mod log;
 pub mod loom;
+pub mod mass;
 pub mod memory;
 mod name;
 mod pier;

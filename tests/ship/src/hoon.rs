@@ -99,6 +99,9 @@ pub fn truth() -> Value {
 const MANY_HINTS: usize = 600;
 const MANY_ROADS: usize = 20;
 
+/// How long all pieces take together before they begin anew, µs: hardly more than making the lists does.
+const CHURN_US: u64 = 20;
+
 /// The places, once they are in the loom.
 pub struct Code {
     pieces: Vec<[Vec<(u32, u32)>; 2]>,
@@ -142,7 +145,7 @@ impl Code {
                 .for_each(|label| spin.push(label));
         }
         match self.shape {
-            Hints::Sound | Hints::Unlabelled => {}
+            Hints::Sound | Hints::Unlabelled | Hints::Churn => {}
             Hints::Loop => kid.set_rest(loom, kid.hints(loom)),
             Hints::Number => kid.set_rest(loom, 7),
             // The last bytes that a reference reaches.
@@ -161,6 +164,17 @@ impl Code {
         loom.set_known(true);
         kid.fall(loom);
         kid.set_hints(loom, 0);
+        if self.shape == Hints::Churn {
+            kid.free(loom);
+        }
+    }
+
+    /// Longest that a piece lasts before the next one begins, µs.
+    pub fn turn_us(&self) -> u64 {
+        match self.shape {
+            Hints::Churn => CHURN_US,
+            _ => u64::MAX,
+        }
     }
 
     fn push(&self, loom: &Loom, kid: &Kid, hints: &[(u32, u32)]) {

@@ -156,6 +156,17 @@ impl Loom {
         (pointer(PAGE_BYTES), (self.used_pages() - 1) * PAGE_BYTES)
     }
 
+    /// Its size.
+    pub fn bytes(&self) -> u64 {
+        self.bytes as u64
+    }
+
+    /// What is free in one piece, between heap and stack.
+    pub fn open_bytes(&self) -> u64 {
+        let [mat, hat] = [road::MAT, road::HAT].map(|field| self.u32_at(home::ROAD + field));
+        u64::from(mat - hat) * 4
+    }
+
     /// Opens the road of an event below the top of the loom: its heap grows down, its stack up (vere `u3m_leap`).
     pub fn leap(&self) -> Kid {
         let hat = self.u32_at(home::ROAD + road::HAT);
@@ -334,6 +345,11 @@ impl Kid {
 }
 
 impl Kid {
+    /// Frees all that was allocated.
+    pub fn free(&self, loom: &Loom) {
+        loom.set_u32(self.at + road::HAT, self.rut);
+    }
+
     /// Opens a road inside of the innermost, on this one's heap (vere `u3m_leap`).
     pub fn leap(&self, loom: &Loom) {
         let parent = self.innermost(loom);

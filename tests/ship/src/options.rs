@@ -112,7 +112,7 @@ pub enum Generation {
     Serf,
 }
 
-/// How the lists of hints of a computation are made: all but the first two are damaged memory.
+/// How the lists of hints of a computation are made: all but the first three are damaged memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Hints {
     /// As vere makes them
@@ -120,6 +120,8 @@ pub enum Hints {
     Sound,
     /// The same, by a kernel that leaves no labels on the spin page
     Unlabelled,
+    /// As vere makes them, each piece begun and ended again after some microseconds, in the same memory
+    Churn,
     /// A list that leads back into itself
     Loop,
     /// A list of which a part lies where nothing is mapped

@@ -28,6 +28,8 @@ pub enum Task {
     Pack,
     /// Count what lies in the loom, for `|mass`.
     Mass,
+    /// Add up what is free in the loom.
+    Quic,
 }
 
 impl Task {
@@ -57,6 +59,7 @@ impl Task {
             Self::Exit => Noun::cell(Noun::cord("exit"), Noun::null()),
             Self::Pack => Noun::tuple([Noun::cord("live"), Noun::cord("pack"), Noun::null()]),
             Self::Mass => Noun::tuple([Noun::cord("quiz"), Noun::cord("quac"), Noun::null()]),
+            Self::Quic => Noun::tuple([Noun::cord("quiz"), Noun::cord("quic"), Noun::null()]),
         }
     }
 
@@ -92,6 +95,9 @@ impl Task {
             what.is_cord("pack").then_some(Self::Pack)
         } else if tag.is_cord("quiz") {
             let (what, _) = data.as_cell()?;
+            if what.is_cord("quic") {
+                return Some(Self::Quic);
+            }
             what.is_cord("quac").then_some(Self::Mass)
         } else {
             tag.is_cord("exit").then_some(Self::Exit)
@@ -130,6 +136,8 @@ pub enum Gift {
     Live,
     /// What lies in the loom: a list of `[name bytes parts]`.
     Quac(Noun),
+    /// What is free in the loom: a list of `[name bytes]`.
+    Quic(Noun),
 }
 
 /// An event as a serf gives it back.
@@ -227,6 +235,7 @@ impl Gift {
             }
             Self::Live => Noun::cell(Noun::cord("live"), Noun::null()),
             Self::Quac(list) => Noun::tuple([Noun::cord("quiz"), Noun::cord("quac"), list.clone()]),
+            Self::Quic(list) => Noun::tuple([Noun::cord("quiz"), Noun::cord("quic"), list.clone()]),
         }
     }
 
@@ -278,7 +287,13 @@ impl Gift {
         } else if tag.is_cord("live") {
             Some(Self::Live)
         } else if tag.is_cord("quiz") {
-            Some(Self::Quac(data.as_cell()?.1.clone()))
+            let (what, list) = data.as_cell()?;
+            let gift = if what.is_cord("quic") {
+                Self::Quic
+            } else {
+                Self::Quac
+            };
+            Some(gift(list.clone()))
         } else {
             None
         }
@@ -322,6 +337,7 @@ mod tests {
             Task::Exit,
             Task::Pack,
             Task::Mass,
+            Task::Quic,
         ] {
             assert_eq!(Task::from_noun(&task.to_noun()), Some(task));
         }
@@ -345,6 +361,7 @@ mod tests {
             Gift::Sync { event_number: 7 },
             Gift::Live,
             Gift::Quac(Noun::null()),
+            Gift::Quic(Noun::null()),
         ];
         for gift in gifts {
             assert_eq!(Gift::from_noun(&gift.to_noun()), Some(gift));

@@ -51,6 +51,9 @@ pub struct Outcome {
     pub worst_leaf: Option<String>,
     /// Share of the stalled time that the report cannot explain, per cent.
     pub unexplained_percent: f64,
+    /// 95th percentile of the events' time if the report plays them again, against the measured one, per
+    /// cent: how far what it expects of fixes can be trusted. Nothing if the events were not followed.
+    pub played_p95_percent: Option<f64>,
 }
 
 /// A leaf's share, by either.
@@ -80,7 +83,6 @@ impl LeafShare {
 pub struct Accuracy {
     /// Where captures and reports are kept, each in a directory of its scenario's name.
     pub keep: Option<PathBuf>,
-    page_ns: Option<u64>,
     quiet: BTreeMap<String, Measured>,
 }
 
@@ -99,22 +101,11 @@ impl Accuracy {
     }
 
     fn measured(&mut self, scenario: &Scenario) -> Result<Measured> {
-        let page_ns = self.page_ns()?;
         let keep = self.keep.as_ref().map(|keep| keep.join(scenario.name));
         if let Some(keep) = &self.keep {
             std::fs::create_dir_all(keep).map_err(Error::path("create", keep))?;
         }
-        stage::measure(scenario, scenario.seconds, page_ns, keep.as_deref())
-    }
-
-    /// What writing to a clean page takes: of a ship that does nothing else.
-    fn page_ns(&mut self) -> Result<u64> {
-        if let Some(page_ns) = self.page_ns {
-            return Ok(page_ns);
-        }
-        let page_ns = stage::page_ns()?;
-        self.page_ns = Some(page_ns);
-        Ok(page_ns)
+        stage::measure(scenario, scenario.seconds, keep.as_deref())
     }
 
     /// The same ship, with nothing done to it. What only its own options make slow has no other.
@@ -127,7 +118,7 @@ impl Accuracy {
         if let Some(known) = self.quiet.get(&key) {
             return Ok(known.clone());
         }
-        let mut measured = stage::measure(&quiet, QUIET_SECONDS, self.page_ns()?, None)?;
+        let mut measured = stage::measure(&quiet, QUIET_SECONDS, None)?;
         if measured.report["event_times"].is_null() {
             // Shares of threads, which are no base for those of events.
             measured = Measured::default();
@@ -167,7 +158,13 @@ fn outcome(scenario: &Scenario, measured: &Measured, quiet: &Measured) -> Outcom
         worst_leaf: worst.map(|share| share.leaf.clone()),
         leaves,
         unexplained_percent: measured.unexplained_percent(),
+        played_p95_percent: played_p95_percent(&report["event_times"]),
     }
+}
+
+fn played_p95_percent(times: &Value) -> Option<f64> {
+    let (played, measured) = (&times["played_p95_ns"], &times["all"]["p95_ns"]);
+    Some(100.0 * played.as_f64()? / measured.as_f64()?)
 }
 
 fn leaf_shares(measured: &Measured, quiet: &Measured) -> Vec<LeafShare> {

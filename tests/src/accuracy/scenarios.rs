@@ -74,7 +74,11 @@ impl Scenario {
 
     /// For a ship with so few events a second that a longer capture has enough of them.
     fn longer(self) -> Self {
-        Self { seconds: 6, ..self }
+        self.lasting(6)
+    }
+
+    fn lasting(self, seconds: u64) -> Self {
+        Self { seconds, ..self }
     }
 
     fn on_disk(self) -> Self {
@@ -108,11 +112,6 @@ impl Scenario {
                 .faults
                 .iter()
                 .all(|fault| matches!(fault, Fault::Packets(_)))
-    }
-
-    /// A ship that writes to clean pages and does nothing else, to learn what a page takes.
-    pub fn dirtying() -> Self {
-        Self::quiet("dirtying", pages(ship(20.0, 0), 32_768, 200))
     }
 
     /// Packets that come whether or not something is wrong.
@@ -216,7 +215,7 @@ fn single() -> Vec<Scenario> {
             "evicted-40",
             reading(4096),
             "memory",
-            &[Fault::Memory(40 * MIB), reads(150)],
+            &[Fault::Memory(40 * MIB), reads(200)],
         )
         .evicting()
         .longer(),
@@ -230,12 +229,12 @@ fn single() -> Vec<Scenario> {
         .longer(),
         new(
             "swapped-12",
-            pages(ship(5.0, 60_000), 4096, 160),
+            pages(ship(2.5, 60_000), 4096, 160),
             "memory",
             &[Fault::Swap(512 * MIB), Fault::Memory(12 * MIB)],
         )
         .evicting()
-        .longer(),
+        .lasting(10),
         new("hogs-2", busy(), "cpu", &[Fault::Hogs(2)]),
         new("hogs-3", busy(), "cpu", &[Fault::Hogs(3)]),
         new("quota-20", busy(), "cpu", &[Fault::Quota(20)]),
@@ -314,14 +313,14 @@ fn mixtures() -> Vec<Scenario> {
         .on_disk()
         .longer(),
         new(
-            "evicted-24+commit-40",
+            "evicted-24+commit-20",
             reading(4096),
             "memory",
             &[
                 Fault::Memory(24 * MIB),
                 Fault::Iops(IopsLimits {
                     read: Some(200),
-                    write: Some(40),
+                    write: Some(20),
                 }),
             ],
         )

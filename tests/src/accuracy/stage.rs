@@ -32,6 +32,11 @@ const SETTLE: Duration = Duration::from_secs(5);
 const PLENTY_BYTES: u64 = 1 << 30;
 /// The CPU that a ship with a quota is pinned to: the kernel counts the time of each CPU.
 const QUOTA_CPU: usize = 0;
+/// What is read ahead of a cold image: so much that the reads that are let through bring a part of it per
+/// event, whatever the disk below would take at once.
+const COLD_READ_AHEAD_KIB: u32 = 512;
+/// The same of an image of which pages are evicted: most of what is read ahead is evicted again unused.
+const EVICTED_READ_AHEAD_KIB: u32 = 2048;
 
 /// Both accounts of the same seconds.
 #[derive(Clone, Debug, Default)]
@@ -85,12 +90,7 @@ struct Injected {
 }
 
 /// Runs a scenario and captures `seconds` of it; the capture is kept in `keep`.
-pub fn measure(
-    scenario: &Scenario,
-    seconds: u64,
-    page_ns: u64,
-    keep: Option<&Path>,
-) -> Result<Measured> {
+pub fn measure(scenario: &Scenario, seconds: u64, keep: Option<&Path>) -> Result<Measured> {
     let _accounting = taskstats::account_delays()?;
     let memory = Scratch::in_memory("pier")?;
     let disk = match scenario.place {
@@ -99,9 +99,19 @@ pub fn measure(
     };
     let swap = swap(scenario)?;
     let place = disk.as_ref().map_or(memory.path(), LoopDisk::path);
+    let is_cold = scenario.faults.contains(&Fault::ColdImage);
+    let read_ahead = scenario.faults.iter().find_map(|fault| match fault {
+        Fault::ColdImage => Some(COLD_READ_AHEAD_KIB),
+        Fault::Memory(_) => Some(EVICTED_READ_AHEAD_KIB),
+        _ => None,
+    });
+    let _read_ahead = disk
+        .as_ref()
+        .zip(read_ahead)
+        .map(|(disk, kib)| disk.read_ahead(kib))
+        .transpose()?;
     let mut ship = scenario.ship.start_in(place)?;
     let mut injected = Injected::default();
-    let is_cold = scenario.faults.contains(&Fault::ColdImage);
     for fault in &scenario.faults {
         let fault = match (fault, &swap) {
             // All that it gets from now on counts, but only later there is too much of it.
@@ -162,7 +172,6 @@ pub fn measure(
     let known = Known {
         window: window(&report),
         testimony: &testimony,
-        page_ns,
         page_in: scenario.page_in,
         swaps_from_ktime_ns,
     };
@@ -173,13 +182,6 @@ pub fn measure(
         fs::write(&path, text).map_err(Error::path("write", &path))?;
     }
     Ok(Measured { truth, report })
-}
-
-/// What a write to a clean page of the loom takes, ns: of a ship that does little else.
-pub fn page_ns() -> Result<u64> {
-    let scenario = Scenario::dirtying();
-    let found = measure(&scenario, 2, 0, None)?;
-    Ok(found.truth.computing_ns / found.truth.dirtied_pages.max(1))
 }
 
 fn swap(scenario: &Scenario) -> Result<Option<ZramSwap>> {

@@ -1,15 +1,13 @@
 //! The kernel's account of a thread's delays: the interface TASKSTATS of generic netlink
 //! (Documentation/accounting/taskstats.rst, delay-accounting.rst).
 
-use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
 };
 
-use crate::undo::Undo;
+use crate::faults::Setting;
 use crate::{Error, Result};
 
 /// Numbers of `linux/genetlink.h` and `linux/taskstats.h`.
@@ -42,14 +40,8 @@ pub struct Delays {
 }
 
 /// Lets the kernel account for the delays of threads that begin from now on.
-pub fn account_delays() -> Result<Undo> {
-    let path = Path::new("/proc/sys/kernel/task_delayacct");
-    let before = fs::read_to_string(path).map_err(Error::path("read", path))?;
-    fs::write(path, "1").map_err(Error::path("write", path))?;
-    Ok(Undo::new(
-        format!("restore {}", path.display()),
-        move || fs::write(path, before).map_err(Error::path("write", path)),
-    ))
+pub fn account_delays() -> Result<Setting> {
+    Setting::set("/proc/sys/kernel/task_delayacct", "1")
 }
 
 /// Asks for delays.

@@ -3,16 +3,15 @@
 //!
 //! | part of an event's way | whose time | from |
 //! |---|---|---|
-//! | arrival, sending | king; mars while ten events are under way, as no more may be | its notes |
+//! | arrival, sending | king; while ten events are under way, as no more may be, a commit worker, else mars | its notes |
 //! | sending, computing, computed | mars | its notes |
 //! | computed, commit | the commit before; else mars | its notes |
 //! | commit | a commit worker | its notes |
 //! | commit, release | mars | its notes |
 //!
 //! Inside of a snapshot (mars' notes) mars' time is the snapshot's, but for its waits for a CPU. The rest is what the thread waited
-//! for by its delay accounting; of mars' computing, as much at the end of each computation as writing
-//! to that many clean pages takes was dirty tracking; and what is left was computing, or, of a commit
-//! worker, the commit.
+//! for by its delay accounting; of mars' computing, writing to clean pages (its notes) was dirty tracking;
+//! and what is left was computing, or, of a commit worker, the commit.
 
 use std::collections::BTreeMap;
 
@@ -34,8 +33,6 @@ pub struct Truth {
     pub events: u64,
     /// Their time by leaf, summed.
     pub leaves: Leaves,
-    /// Dirty pages of these events.
-    pub dirtied_pages: u64,
     /// Their own computing on CPU, with dirty tracking, ns.
     pub computing_ns: u64,
 }
@@ -47,8 +44,6 @@ pub struct Known<'a> {
     pub window: Span,
     /// What the kernel counted.
     pub testimony: &'a Testimony,
-    /// What a write to a clean page takes, ns.
-    pub page_ns: u64,
     /// The leaf that waits for storage outside of snapshots and commits were injected as.
     pub page_in: &'a str,
     /// If its pages go to swap, the moment up to which they did not.
@@ -60,7 +55,6 @@ struct Event {
     arrived: u64,
     sent: u64,
     computing: Span,
-    pages: u64,
     commit: Span,
     released: u64,
 }
@@ -108,6 +102,13 @@ fn span(line: &Value, from: &str, to: &str) -> Span {
     (number(line, from), number(line, to))
 }
 
+/// When a computation, and that of the note of its failure, wrote to clean pages.
+fn dirtied(line: &Value) -> Vec<Span> {
+    let spans = line["dirtied_ktime_ns"].as_array().into_iter().flatten();
+    let of = |span: &Value, at: usize| span[at].as_u64().unwrap_or(0);
+    spans.map(|span| (of(span, 0), of(span, 1))).collect()
+}
+
 fn events(king: &[Value], mars: &[Value]) -> BTreeMap<u64, Event> {
     let mut events: BTreeMap<u64, Event> = BTreeMap::new();
     for line in king.iter().filter(|line| line["event"] == "applied") {
@@ -119,7 +120,6 @@ fn events(king: &[Value], mars: &[Value]) -> BTreeMap<u64, Event> {
             Some("computed") => {
                 let event = events.entry(number(line, "number")).or_default();
                 event.computing = span(line, "compute_start_ktime_ns", "compute_end_ktime_ns");
-                event.pages = number(line, "dirtied_pages");
             }
             Some("released") => {
                 let event = events.entry(number(line, "number")).or_default();
@@ -189,46 +189,32 @@ impl<'a> Account<'a> {
         let mains = ship.pids();
         let others = known.testimony.waits.iter();
         let others = others.filter(|(tid, _)| !mains.contains(tid));
-        let queued = others.flat_map(|(_, waits)| waits.run_queue.iter().copied());
+        let of_workers = |of: fn(&Waits) -> &[Span]| {
+            let spans = others.clone().flat_map(|(_, waits)| of(waits));
+            join(spans.copied().collect())
+        };
         let of = |event: &str, from: &str, to: &str| {
             let lines = mars.iter().filter(|line| line["event"] == event);
             join(lines.map(|line| span(line, from, to)).collect())
         };
-        let mut account = Self {
+        let computed = mars.iter().filter(|line| line["event"] == "computed");
+        Self {
             known,
             king: waits(ship.king_pid()),
             mars: waits(ship.mars_pid()),
             workers: Waits {
-                run_queue: join(queued.collect()),
+                run_queue: of_workers(|waits| &waits.run_queue),
+                storage: of_workers(|waits| &waits.storage),
                 ..Waits::default()
             },
             commits: of("commit", "start_ktime_ns", "end_ktime_ns"),
             snapshots: of("snapshot", "start_ktime_ns", "end_ktime_ns"),
-            dirty: Vec::new(),
+            dirty: join(computed.flat_map(dirtied).collect()),
             full: crowded(
                 applied.map(|line| span(line, "sent_ktime_ns", "reply_ktime_ns")),
                 LIMIT,
             ),
-        };
-        let computed = mars.iter().filter(|line| line["event"] == "computed");
-        let dirty = computed.flat_map(|line| account.dirty(line));
-        account.dirty = join(dirty.collect());
-        account
-    }
-
-    /// Where in a computation pages were made dirty: the ship does it last. Waits do not count.
-    fn dirty(&self, line: &Value) -> Vec<Span> {
-        let computing = span(line, "compute_start_ktime_ns", "compute_end_ktime_ns");
-        let mut wanted_ns = number(line, "dirtied_pages") * self.known.page_ns;
-        let mut on_cpu = vec![computing];
-        self.take_waits(&mut on_cpu, &self.mars);
-        let mut found = Vec::new();
-        for (start, end) in on_cpu.into_iter().rev() {
-            let from = end.saturating_sub(wanted_ns).max(start);
-            found.push((from, end));
-            wanted_ns -= end - from;
         }
-        found
     }
 
     fn take_waits(&self, rest: &mut Vec<Span>, waits: &Waits) -> Vec<(&'a str, Vec<Span>)> {
@@ -245,14 +231,19 @@ impl<'a> Account<'a> {
 
     fn charge(&self, event: &Event, truth: &mut Truth) {
         truth.events += 1;
-        truth.dirtied_pages += event.pages;
         let mut own = vec![event.computing];
         self.take_waits(&mut own, &self.mars);
         truth.computing_ns += length_ns(&own);
         let leaves = &mut truth.leaves;
         let mut king = vec![(event.arrived, event.sent)];
-        let behind = take(&mut king, &self.full);
-        for (lane, spans) in [(Lane::King, king), (Lane::Mars, behind)] {
+        let mut behind = take(&mut king, &self.full);
+        // The oldest of those under way is the one that is committed, where one is.
+        let before = take(&mut behind, &self.commits);
+        for (lane, spans) in [
+            (Lane::King, king),
+            (Lane::Worker, before),
+            (Lane::Mars, behind),
+        ] {
             for (start, end) in spans {
                 self.time(leaves, lane, start, end);
             }

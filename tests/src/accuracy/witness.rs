@@ -6,7 +6,8 @@
 //!
 //! Waits for storage are told by the thread's state when it is read: the kernel's own delay of block I/O
 //! is wrong since 6.12, where a thread may be taken from the run queue long after it went to sleep and
-//! another one is noted to have begun to wait then (`delayacct_blkio_start` in `__block_task`).
+//! another one is noted to have begun to wait then (`delayacct_blkio_start` in `__block_task`). A commit
+//! worker's waits in system calls are its commit; outside of them it waits for a page of the log.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ const INTERVAL: Duration = Duration::from_micros(500);
 pub struct Waits {
     /// For a CPU.
     pub run_queue: Vec<Span>,
-    /// For storage; of main threads only.
+    /// For storage; of the others than main threads, outside of system calls.
     pub storage: Vec<Span>,
     /// For pages from swap.
     pub swap_in: Vec<Span>,
@@ -101,7 +102,7 @@ impl Drop for Witness {
 
 struct Reader {
     stats: Taskstats,
-    /// Threads whose states are read.
+    /// The main threads.
     mains: Vec<u32>,
     cpu_stat: Option<PathBuf>,
     read_ktime_ns: u64,
@@ -127,8 +128,8 @@ impl Reader {
 
     fn read(&mut self) {
         let (before, now) = (self.read_ktime_ns, now_ns());
-        for tid in &self.mains {
-            if waits_for_storage(*tid) {
+        for tid in self.last.keys() {
+            if waits_for_storage(*tid) && (self.mains.contains(tid) || is_outside_of_calls(*tid)) {
                 let waits = self.testimony.waits.entry(*tid).or_default();
                 waits.storage.push((before, now));
             }
@@ -179,6 +180,12 @@ fn waits_for_storage(tid: u32) -> bool {
     // The name in parentheses may hold anything.
     let end = stat.iter().rposition(|byte| *byte == b')');
     end.is_some_and(|end| stat.get(end + 2) == Some(&b'D'))
+}
+
+/// Whether a thread that is blocked is in no system call (`/proc/TID/syscall`, proc_pid_syscall(5)).
+fn is_outside_of_calls(tid: u32) -> bool {
+    let call = std::fs::read(format!("/proc/{tid}/syscall")).unwrap_or_default();
+    call.starts_with(b"-1 ")
 }
 
 fn note(spans: &mut Vec<Span>, before: u64, after: u64, now: u64) {

@@ -11,6 +11,7 @@ use rustix::fs::{FallocateFlags, fallocate, major, minor};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 
+use super::Setting;
 use super::cgroup::{Cgroup, Controller, Version};
 use crate::error::run;
 use crate::process::poll_until;
@@ -92,17 +93,18 @@ impl LoopDisk {
     }
 
     /// Lets the kernel read no page before it is asked for, so that each one is a fault.
-    pub fn without_read_ahead(&self) -> Result<Undo> {
+    pub fn without_read_ahead(&self) -> Result<Setting> {
+        self.read_ahead(0)
+    }
+
+    /// Lets the kernel read so much ahead. By itself it takes as much on a loop device as fits two requests
+    /// of the disk below: from 128 KiB to megabytes.
+    pub fn read_ahead(&self, kib: u32) -> Result<Setting> {
         let device =
             fs::metadata(&self.mount_point).map_err(Error::path("read", &self.mount_point))?;
         let number = number(device.dev());
-        let path = PathBuf::from(format!("/sys/dev/block/{number}/queue/read_ahead_kb"));
-        let before = fs::read_to_string(&path).map_err(Error::path("read", &path))?;
-        fs::write(&path, "0").map_err(Error::path("write", &path))?;
-        Ok(Undo::new(
-            format!("restore {}", path.display()),
-            move || fs::write(&path, before).map_err(Error::path("write", &path)),
-        ))
+        let path = format!("/sys/dev/block/{number}/queue/read_ahead_kb");
+        Setting::set(path, &kib.to_string())
     }
 
     /// Where it is mounted.

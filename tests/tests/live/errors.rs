@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use harness::faults::FullDisk;
 use harness::gate;
-use harness::process::{Process, Terminal, is_running, poll_until};
+use harness::process::{Process, Terminal, poll_until, wait_until_ended};
 use harness::profile::{Outcome, Profile};
 use harness::scratch::Scratch;
 use harness::ship::ShipOptions;
@@ -96,14 +96,7 @@ fn lock_of_a_killed_ship_is_stale() {
         rustix::process::kill_process(pid, Signal::KILL).unwrap();
     }
     ship.wait(LIMIT).unwrap();
-    poll_until("mars to end", LIMIT, || {
-        Ok(if is_running(mars) {
-            Err("it runs".into())
-        } else {
-            Ok(())
-        })
-    })
-    .unwrap();
+    wait_until_ended(mars, LIMIT).unwrap();
     assert!(pier.join(".vere.lock").exists());
     let number = format!("(pid {mars})");
     let words = [

@@ -186,7 +186,8 @@ fn events_of_a_ship_that_never_rests_are_told_by_the_kings_limit() {
     let mut waits: Vec<u64> = truths.values().map(|t| t.computing.0 - t.sent).collect();
     waits.sort_unstable();
     let (ours, truth) = (number(&queue["times"], "p50_ns"), quantile(&waits, 0.5));
-    let allowance = (truth as f64 * 2.0 * BUCKET_RATIO) as u64 + ALLOWANCE_NS;
+    // Not of the very same events: waits in a queue that is always full are alike for as long as it is.
+    let allowance = (truth as f64 * 4.0 * BUCKET_RATIO) as u64 + ALLOWANCE_NS;
     assert!(
         ours.abs_diff(truth) <= allowance,
         "{ours}, and {truth} by the ship: {report}"

@@ -1,11 +1,13 @@
 //! Hoon stacks, against what the ship says that its computing is under.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use harness::gate;
 use harness::profile::Profile;
 use harness::scratch::Scratch;
 use harness::ship::ShipOptions;
+use profiler::hoon::Folding;
 
 use crate::support::{DONE, Report, ShipInMemory, number};
 
@@ -22,6 +24,40 @@ const MAX_FRAMES: u64 = 512;
 /// Fewer samples say nothing about shares.
 const MIN_SAMPLES: u64 = 100;
 
+/// Length of the capture of lists that change all the time, s, and how many samples it must have.
+const CHURN_SECONDS: u64 = 12;
+const CHURN_SAMPLES: u64 = 10_000;
+
+/// A deep dive of so many seconds, at so many samples a second; its files are in `run` there.
+fn dive(ship: &ShipInMemory, seconds: u64, hz: &str) -> (Scratch, Report) {
+    let home = Scratch::in_memory("out").unwrap();
+    let outcome = Profile::deep_dive(ship.ship.pier(), seconds)
+        .arg("--frequency")
+        .arg(hz)
+        .json()
+        .output(&home.path().join("run"))
+        .run()
+        .unwrap();
+    assert_eq!(outcome.code(), Some(DONE), "{}", outcome.stderr);
+    let report = Report::of(&outcome);
+    (home, report)
+}
+
+/// What the ship says that its computing is under, outermost first, and for how many per cent of it. It
+/// is stopped.
+fn pieces(ship: &mut ShipInMemory) -> Vec<(Vec<String>, f64)> {
+    ship.ship.stop().unwrap();
+    let truth = ship.ship.mars_truth().unwrap();
+    let truth = truth.iter().find(|line| line["event"] == "hoon").unwrap();
+    let pieces = truth["pieces"].as_array().unwrap().iter();
+    let piece = pieces.map(|piece| {
+        let names = piece["outermost_first"].as_array().unwrap().iter();
+        let names = names.map(|name| name.as_str().unwrap().to_owned());
+        (names.collect(), piece["percent"].as_f64().unwrap())
+    });
+    piece.collect()
+}
+
 #[test]
 fn hoon_shares_are_those_of_the_ship() {
     let Some(_live) = gate::need_bpf() else {
@@ -33,35 +69,21 @@ fn hoon_shares_are_those_of_the_ship() {
         compute_us: Some(COMPUTE_US),
         ..ShipOptions::default()
     });
-    let home = Scratch::in_memory("out").unwrap();
-    let output = home.path().join("run");
-    let outcome = Profile::deep_dive(ship.ship.pier(), SECONDS)
-        .json()
-        .output(&output)
-        .run()
-        .unwrap();
-    assert_eq!(outcome.code(), Some(DONE), "{}", outcome.stderr);
-    let report = Report::of(&outcome);
+    let (home, report) = dive(&ship, SECONDS, "99");
     let hoon = &report.0["hoon"];
     let computing = number(hoon, "computing");
     assert!(computing >= MIN_SAMPLES, "{hoon}");
     assert_eq!(hoon["incomplete"], serde_json::json!({}), "{hoon}");
     assert_eq!(hoon["unresolved"], serde_json::json!({}), "{hoon}");
 
-    ship.ship.stop().unwrap();
-    let truth = ship.ship.mars_truth().unwrap();
-    let truth = truth.iter().find(|line| line["event"] == "hoon").unwrap();
-    let picture = fs::read_to_string(output.join("hoon.svg")).unwrap();
+    let picture = fs::read_to_string(home.path().join("run/hoon.svg")).unwrap();
     let mut told = 0;
-    for piece in truth["pieces"].as_array().unwrap() {
-        let names: Vec<&str> = piece["outermost_first"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|name| name.as_str().unwrap())
-            .collect();
+    for (names, percent) in pieces(&mut ship) {
         for name in &names {
-            assert!(picture.contains(name), "{name} is not in the picture");
+            assert!(
+                picture.contains(name.as_str()),
+                "{name} is not in the picture"
+            );
         }
         let owner = names.iter().rev().find_map(|name| owner(name)).unwrap();
         let samples = hoon["owners"]
@@ -70,7 +92,7 @@ fn hoon_shares_are_those_of_the_ship() {
             .iter()
             .find_map(|entry| (entry[0] == *owner).then(|| entry[1].as_u64().unwrap()));
         let share = samples.unwrap_or(0) as f64 / computing as f64;
-        let expected = piece["percent"].as_f64().unwrap() / 100.0;
+        let expected = percent / 100.0;
         println!("{owner}: {share:.3} of {computing} samples, {expected:.3} by the ship");
         assert!((share - expected).abs() <= TOLERANCE, "{owner}: {hoon}");
         told += samples.unwrap_or(0);
@@ -148,6 +170,47 @@ fn damaged_lists_of_hints_end_in_counted_errors() {
         );
         assert_eq!(hoon["unresolved"], serde_json::json!({}), "{shape}: {hoon}");
     }
+}
+
+/// Lists that change as fast as they can: what is read at a sample is a list as it was at some moment,
+/// with the names of what it was under, or with none.
+#[test]
+fn no_stack_is_torn_while_the_ship_writes_at_full_speed() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let mut ship = ShipInMemory::start(&ShipOptions {
+        events_per_second: Some(2.0),
+        compute_us: Some(COMPUTE_US),
+        hints: Some("churn"),
+        ..ShipOptions::default()
+    });
+    let (home, report) = dive(&ship, CHURN_SECONDS, "999");
+    let pieces = pieces(&mut ship);
+
+    let mut file = fs::File::open(home.path().join("run/capture")).unwrap();
+    let capture = profiler::capture::file::read(&mut file).unwrap();
+    let mut counts: BTreeMap<Vec<String>, u64> = BTreeMap::new();
+    for (_, mut names) in profiler::aggregate::hoon::stacks(&capture, Folding::Line) {
+        // Nothing was computed, or between two pieces.
+        names.retain(|name| !["[no computation]", "[no hints]"].contains(&name.as_str()));
+        *counts.entry(names).or_default() += 1;
+    }
+    // A stack may end anywhere: between two hints that are pushed. A mean's name goes on with its hash.
+    let is_of = |names: &[String], piece: &[String]| {
+        names.len() <= piece.len()
+            && names
+                .iter()
+                .zip(piece)
+                .all(|(name, of)| name.starts_with(of.as_str()) || name == "[unresolved]")
+    };
+    let torn: Vec<_> = counts
+        .iter()
+        .filter(|(names, _)| !pieces.iter().any(|(piece, _)| is_of(names, piece)))
+        .collect();
+    println!("{counts:#?} {}", report.0["hoon"]);
+    assert!(torn.is_empty(), "{torn:#?} of {counts:#?}");
+    assert!(counts.values().sum::<u64>() >= CHURN_SAMPLES);
 }
 
 /// Agent or vane of a place of the ship's.

@@ -3,12 +3,12 @@
 //! Numbers, not names: the kernel never gives one out twice in a test's time, so other profilers on
 //! this machine do not matter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
-use aya::maps::{Array, HashMap, Map, MapData, loaded_maps};
-use aya::programs::loaded_programs;
+use aya::maps::{Array, HashMap, Map, MapData};
+use harness::bpf::{map_numbers, program_numbers};
 use harness::process::{is_running, poll_until};
 use harness::profile::RunningProfile;
 use profiler_common::sched::{WaitKey, Waits};
@@ -25,8 +25,12 @@ const FREE_LIMIT: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
     programs: BTreeSet<u32>,
-    maps: BTreeSet<u32>,
+    /// With their `enum bpf_map_type`.
+    maps: BTreeMap<u32, u32>,
 }
+
+/// Of `enum bpf_map_type` (include/uapi/linux/bpf.h).
+const BPF_MAP_TYPE_PROG_ARRAY: u32 = 3;
 
 impl Footprint {
     /// What the file descriptors of a process hold (`Documentation/bpf`: fdinfo names the numbers).
@@ -39,11 +43,15 @@ impl Footprint {
             let Ok(path) = entry.map(|entry| entry.path()) else {
                 continue;
             };
-            for line in fs::read_to_string(path).unwrap_or_default().lines() {
-                let number = |prefix| line.strip_prefix(prefix)?.trim().parse::<u32>().ok();
-                footprint.programs.extend(number("prog_id:"));
-                footprint.maps.extend(number("map_id:"));
-            }
+            let text = fs::read_to_string(path).unwrap_or_default();
+            let number = |name| {
+                let mut values = text.lines().filter_map(|line| line.strip_prefix(name));
+                values.next()?.trim().parse::<u32>().ok()
+            };
+            footprint.programs.extend(number("prog_id:"));
+            footprint
+                .maps
+                .extend(number("map_id:").zip(number("map_type:")));
         }
         footprint
     }
@@ -67,7 +75,14 @@ impl Footprint {
 
     /// A map of it, by its name.
     fn map(&self, name: &str) -> Option<MapData> {
-        self.maps.iter().find_map(|id| {
+        self.maps.iter().find_map(|(id, kind)| {
+            // Never a map of programs: when its last descriptor is closed the kernel empties it
+            // later, and closing one again until then leaves it there for ever
+            // (`prog_array_map_clear` in kernel/bpf/arraymap.c takes a reference, whether or not
+            // `schedule_work` takes the work that gives it back).
+            if *kind == BPF_MAP_TYPE_PROG_ARRAY {
+                return None;
+            }
             // Another one may be gone since its number was read.
             let map = MapData::from_id(*id).ok()?;
             (map.info().ok()?.name_as_str()? == name).then_some(map)
@@ -78,16 +93,11 @@ impl Footprint {
     pub fn assert_gone(&self) {
         assert!(!self.programs.is_empty() && !self.maps.is_empty());
         poll_until("the kernel to free what was loaded", FREE_LIMIT, || {
-            let programs: BTreeSet<u32> = loaded_programs()
-                .filter_map(|program| program.ok().map(|program| program.id()))
-                .collect();
-            let maps: BTreeSet<u32> = loaded_maps()
-                .filter_map(|map| map.ok().map(|map| map.id()))
-                .collect();
-            let left = Self {
-                programs: &self.programs & &programs,
-                maps: &self.maps & &maps,
-            };
+            let programs = program_numbers().unwrap();
+            let maps = map_numbers().unwrap();
+            let mut left = self.clone();
+            left.programs.retain(|id| programs.contains(id));
+            left.maps.retain(|id, _| maps.contains(id));
             Ok(if left == Self::default() {
                 Ok(())
             } else {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::faults::{CpuHogs, IopsLimits, LoopDisk, SlowDisk};
+use harness::faults::{CpuHogs, CpuQuota, IopsLimits, LoopDisk, SlowDisk};
 use harness::gate;
 use harness::peer::PeerOptions;
 use harness::process::poll_until;
@@ -32,12 +32,17 @@ fn now(ship: &RunningShip) -> Value {
 
 /// Asks until the verdict is the one: a single look may fall between two events.
 fn until(ship: &RunningShip, kind: &str) -> Value {
+    until_so(ship, kind, |_| true)
+}
+
+/// The same, until the answer is `so`, too.
+fn until_so(ship: &RunningShip, kind: &str, so: impl Fn(&Value) -> bool) -> Value {
     poll_until(&format!("the verdict {kind}"), LIMIT, || {
         let answer = now(ship);
-        Ok(if answer["verdict"]["kind"] == kind {
+        Ok(if answer["verdict"]["kind"] == kind && so(&answer) {
             Ok(answer)
         } else {
-            Err(answer["verdict"].to_string())
+            Err(answer.to_string())
         })
     })
     .unwrap()
@@ -173,14 +178,14 @@ fn busy_king_is_told_from_a_busy_mars() {
     let packets = PeerOptions {
         packets_per_second: 300.0,
         bytes: 1000,
-        seconds: LIMIT.as_secs(),
+        seconds: 2 * LIMIT.as_secs(),
         bursts: None,
     };
     let _peer = packets.start(ship.ship.udp_port()).unwrap();
-    let answer = until(&ship.ship, "king_busy");
-    // Packets come faster than they are taken.
-    let queue = number(&answer["ames"]["known"], "receive_queue_bytes");
-    assert!(queue > 0, "{answer:#}");
+    // Packets come faster than they are taken, but the first finds an empty queue.
+    until_so(&ship.ship, "king_busy", |answer| {
+        number(&answer["ames"]["known"], "receive_queue_bytes") > 0
+    });
 }
 
 #[test]
@@ -213,8 +218,19 @@ fn mars_without_a_cpu_is_not_said_to_compute() {
         compute_us: Some(3_000_000),
         ..ShipOptions::default()
     });
-    let _hogs = CpuHogs::start(4, &ship.ship.pids()).unwrap();
-    until(&ship.ship, "waits_for_cpu");
+    let hogs = CpuHogs::start(4, &ship.ship.pids()).unwrap();
+    let answer = until(&ship.ship, "waits_for_cpu");
+    assert!(sentence(&answer).contains("; meanwhile "), "{answer:#}");
+    let busiest = answer["ahead"]["busiest"].as_array().unwrap();
+    let is_hog = |one: &Value| hogs.pids().contains(&(number(one, "tgid") as u32));
+    assert!(busiest.iter().any(is_hog), "{answer:#}");
+    drop(hogs);
+    let _quota = CpuQuota::start(10, &ship.ship.pids()).unwrap();
+    let answer = until(&ship.ship, "waits_for_cpu");
+    assert!(
+        sentence(&answer).contains("; the CPU quota of "),
+        "{answer:#}"
+    );
 }
 
 #[test]

@@ -216,6 +216,28 @@ fn throttled_time_is_the_kernels() {
     assert_close("throttled time", charged_ns, kernels, allowance_ns, &report);
 }
 
+#[test]
+fn cpu_samples_are_as_many_as_were_asked_for() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    const HZ: u64 = 499;
+    let ship = ShipInMemory::start(&ShipOptions {
+        events_per_second: Some(18.0),
+        compute_us: Some(50_000),
+        ..ShipOptions::default()
+    });
+    let profile = Profile::deep_dive(ship.ship.pier(), 4).json();
+    let outcome = profile.arg("--frequency").arg(HZ.to_string()).run();
+    let report = Report::of(&outcome.unwrap());
+    let mars = report.find("threads", "role", "mars").unwrap();
+    let sampled_ns = number(mars, "samples") * 1_000_000_000 / HZ;
+    let kernels = number(&mars["kernel"], "on_cpu_ns");
+    // Samples are a measure of time, and no exact one.
+    let allowance_ns = kernels / 20;
+    assert_close("time sampled", sampled_ns, kernels, allowance_ns, &report);
+}
+
 /// Two seconds of events.
 pub const BURST: PeerOptions = PeerOptions {
     packets_per_second: 100.0,
@@ -275,7 +297,8 @@ fn wait_until_quiet(pid: u32) {
     let path = PathBuf::from(format!("/proc/{pid}/io"));
     let mut last = (String::new(), Instant::now());
     poll_until("the ship to be quiet", QUIET_LIMIT, || {
-        let counters = fs::read_to_string(&path).unwrap();
+        // Nothing is left of one that has died.
+        let counters = fs::read_to_string(&path).unwrap_or_default();
         if counters != last.0 {
             last = (counters, Instant::now());
         }

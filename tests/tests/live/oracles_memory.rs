@@ -8,7 +8,7 @@ use harness::peer::PeerOptions;
 use harness::ship::{RunningShip, ShipOptions};
 
 use crate::oracles::{BURST, assert_close, check, report_of_a_burst, send};
-use crate::support::{evict_image, number};
+use crate::support::{evict_image, number, swapping_ship};
 
 const MIB: u64 = 1 << 20;
 
@@ -49,16 +49,11 @@ fn pages_swapped_in_are_the_kernels() {
     let Some(_live) = gate::need_bpf() else {
         return;
     };
-    let ship = ShipOptions {
-        dirty_pages: Some(64),
-        ..reading_ship()
-    };
     let disk = LoopDisk::new(512 * MIB).unwrap();
     let _swap = ZramSwap::start(512 * MIB).unwrap();
-    let ship = ship.start_in(disk.path()).unwrap();
-    // Less than the pages that it writes to, so that it swaps; nobody else on this machine does.
-    let _limit = MemoryLimit::start(8 * MIB, &ship.pids()).unwrap();
-    send(&ship, &BURST);
+    // Nobody else on this machine swaps.
+    let settle = |ship: &RunningShip| send(ship, &BURST);
+    let (ship, _limit) = swapping_ship(disk.path(), &reading_ship(), settle);
     let counters = || (vmstat("pswpin"), major_faults(&ship));
     let (report, (swapped_in, faults)) = report_of_a_burst(&ship, &BURST, counters, |before| {
         let after = counters();

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::net::UnixListener;
 
 use harness::gate;
+use harness::process::wait_until_ended;
 use harness::profile::{Outcome, Profile};
 use harness::ship::{RunningShip, ShipOptions};
 use rustix::process::{Signal, kill_process};
@@ -34,7 +35,7 @@ fn summary(outcome: &Outcome, way: &str) -> Value {
 }
 
 /// The last event that mars computed, as `profile now` reads it.
-fn event_number(ship: &RunningShip) -> u64 {
+pub fn event_number(ship: &RunningShip) -> u64 {
     let run = Profile::new(["now".as_ref(), "--ship".as_ref(), ship.pier().as_os_str()]);
     let answer = run.json().run().unwrap().json().unwrap();
     number(&answer["event"], "done")
@@ -138,8 +139,10 @@ fn a_ship_that_cannot_be_asked_says_why() {
     for pid in ship.ship.pids() {
         kill_process(process(pid).unwrap(), Signal::KILL).unwrap();
     }
-    // Killed, so its lock stays.
-    ship.ship.wait(std::time::Duration::from_secs(10)).ok();
+    // Killed, so its lock stays. The king is waited for; mars is not our child.
+    let limit = std::time::Duration::from_secs(10);
+    ship.ship.wait(limit).ok();
+    wait_until_ended(ship.ship.mars_pid(), limit).unwrap();
     assert_fails(
         &ping(&ship.ship, &[]),
         &["no ship runs on the pier", ".vere.lock"],

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use harness::accuracy::witness::now_ns;
 use harness::gate;
+use harness::ground_truth::turnarounds;
 use harness::process::poll_until;
 use harness::profile::{Outcome, Profile, RunningProfile};
 use harness::scratch::Scratch;
@@ -197,4 +199,50 @@ fn a_ship_that_ends_cuts_its_window_short_and_the_stop_file_ends_the_sampler() {
     let next = sampler(ship.ship.pier(), &store).run().unwrap();
     assert_eq!(next.code(), Some(DONE), "{next:?}");
     assert!(next.stderr.contains("not started"), "{next:?}");
+}
+
+/// How far a quantile may be from the ship's own log: the histogram's buckets, and what the ship's clock
+/// and ours are apart.
+const QUANTILE_TOLERANCE: f64 = 0.15;
+const QUANTILE_ALLOWANCE_NS: u64 = 300_000;
+
+#[test]
+fn events_take_as_long_as_the_ship_says() {
+    let Some(_live) = gate::need_bpf() else {
+        return;
+    };
+    let mut ship = ShipInMemory::start(&ShipOptions {
+        events_per_second: Some(40.0),
+        compute_us: Some(3_000),
+        ..ShipOptions::default()
+    });
+    let home = Scratch::in_memory("store").unwrap();
+    let store = home.path().join("ships.db");
+    let running = sampler(ship.ship.pier(), &store).start().unwrap();
+    wait_for_capture(&running);
+    let from = now_ns();
+    wait_for_windows(&store, 5);
+    let to = now_ns();
+    let outcome = end(running, Signal::TERM);
+    assert_eq!(outcome.code(), Some(DONE), "{}", outcome.stderr);
+    let history = history(&store).unwrap();
+    ship.ship.stop().unwrap();
+    let truth = turnarounds(&ship.ship, from..to).unwrap();
+    let timed = &history["histograms"]["event_ns"];
+    let (count, events) = (
+        number(timed, "count"),
+        number(&history["events"]["sum"], "count"),
+    );
+    println!("{count} of {events} events are timed: {timed:#}");
+    // At most what was under way when the first window began, and when the last ended.
+    assert!(count <= events + 12 && count + 12 >= events, "{history:#}");
+    let truth = truth[truth.len() / 2];
+    let ours = number(timed, "p50");
+    let apart = ours.abs_diff(truth);
+    let tolerance = (truth as f64 * QUANTILE_TOLERANCE) as u64 + QUANTILE_ALLOWANCE_NS;
+    println!("p50 {ours} ns, the ship's own {truth} ns");
+    assert!(
+        apart <= tolerance,
+        "p50 {ours} ns, the ship's own {truth} ns"
+    );
 }

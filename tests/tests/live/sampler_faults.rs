@@ -9,7 +9,7 @@ use std::time::Duration;
 use harness::faults::FullDisk;
 use harness::gate;
 use harness::peer::PeerOptions;
-use harness::process::{is_running, poll_until};
+use harness::process::{poll_until, wait_until_ended};
 use harness::profile::{Outcome, Profile};
 use harness::scratch::Scratch;
 use harness::ship::ShipOptions;
@@ -97,15 +97,7 @@ fn a_disk_that_fills_up_ends_it_and_costs_the_window_in_hand() {
     wait_for_windows(&store, 2);
     disk.fill(64 << 10).unwrap();
     fill_to_the_last_block(disk.disk().path());
-    let pid = running.pid();
-    poll_until("the sampler to end", LIMIT, || {
-        Ok(if is_running(pid) {
-            Err("it goes on".into())
-        } else {
-            Ok(())
-        })
-    })
-    .unwrap();
+    wait_until_ended(running.pid(), LIMIT).unwrap();
     let outcome = running.finish().unwrap();
     assert_eq!(outcome.code(), Some(FAILED), "{}", outcome.stderr);
     let path = store.to_str().unwrap();

@@ -6,6 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use harness::faults::MemoryLimit;
+use harness::process::is_running;
 use harness::profile::{Outcome, Profile};
 use harness::scratch::Scratch;
 use harness::ship::{RunningShip, ShipOptions};
@@ -48,6 +50,34 @@ impl ShipInMemory {
         let ship = options.start_in(home.path()).unwrap();
         Self { ship, _home: home }
     }
+}
+
+/// Ships that are tried with little memory.
+const SWAPPING_SHIPS: usize = 6;
+/// Less than the pages that a [`swapping_ship`] writes to and that are charged to its group, of which there
+/// are 16 MiB in the end.
+const SWAPPING_BYTES: u64 = 8 << 20;
+
+/// A ship that has to swap. Where all of its pages were just used, the kernel may kill it instead; then
+/// another is tried, once `settle` is through.
+pub fn swapping_ship(
+    place: &Path,
+    options: &ShipOptions,
+    settle: impl Fn(&RunningShip),
+) -> (RunningShip, MemoryLimit) {
+    let options = ShipOptions {
+        dirty_pages: Some(64),
+        ..options.clone()
+    };
+    (0..SWAPPING_SHIPS)
+        .find_map(|_| {
+            let ship = options.start_in(place).unwrap();
+            let limit = MemoryLimit::start(SWAPPING_BYTES, &ship.pids()).unwrap();
+            settle(&ship);
+            let is_alive = is_running(ship.mars_pid());
+            is_alive.then_some((ship, limit))
+        })
+        .unwrap()
 }
 
 /// The deep dive as sudo starts it for a user whose id and group are `caller`; without one, as root

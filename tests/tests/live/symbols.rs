@@ -99,14 +99,16 @@ impl Program {
     }
 }
 
-/// Waits until the process runs the program.
+/// Waits until the process runs the program, whose name it has before it has its code.
 fn wait_for(pid: u32, path: &Path) {
     poll_until("the program to run", LIMIT, || {
-        let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-        Ok(if exe == path {
-            Ok(())
-        } else {
-            Err(format!("{}", exe.display()))
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+        let has_code = maps
+            .lines()
+            .any(|line| line.contains(" r-xp ") && line.ends_with(&path.display().to_string()));
+        Ok(match has_code {
+            true => Ok(()),
+            false => Err(maps),
         })
     })
     .unwrap();

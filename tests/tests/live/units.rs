@@ -145,8 +145,18 @@ fn the_capabilities_of_the_units_are_enough() {
         assert_eq!(output.status.code(), Some(DONE), "{name}: {said}");
         let kept = history(&store).unwrap();
         assert_eq!(number(&kept, "windows"), 1, "{name}: {kept:#}");
-        assert_eq!(kept["not_measured"], without(&ship, &home), "{name}");
+        let lacks = by_right(&kept["not_measured"]);
+        assert_eq!(lacks, by_right(&without(&ship, &home)), "{name}");
     }
+}
+
+/// What is not measured for want of a right: not the events that were under way when sampling began.
+fn by_right(not_measured: &Value) -> Vec<String> {
+    let lacks = not_measured.as_object().unwrap().keys();
+    lacks
+        .filter(|lack| !lack.starts_with("how long some events took"))
+        .cloned()
+        .collect()
 }
 
 /// What a sampler with all capabilities cannot measure here either.

@@ -9,7 +9,7 @@ use harness::ship::ShipOptions;
 
 use rustix::process::{Signal, kill_process};
 
-use crate::support::{Report, ShipInMemory, evict_image, number, process};
+use crate::support::{Report, ShipInMemory, evict_image, number, process, swapping_ship};
 
 /// Length of a capture, s: some eighty events of the reference ship.
 const SECONDS: u64 = 4;
@@ -151,33 +151,19 @@ fn evicted_pages_are_the_fault_of_memory() {
     assert_eq!(most["name"], "image.bin", "{report}");
 }
 
-/// Ships that are tried with little memory.
-const SWAPPING_SHIPS: usize = 4;
-
 #[test]
 fn swapped_pages_are_the_fault_of_memory() {
     let Some(_live) = gate::need_bpf() else {
         return;
     };
-    let ship = ShipOptions {
-        dirty_pages: Some(64),
+    let options = ShipOptions {
         events_per_second: Some(10.0),
         compute_us: Some(25_000),
         ..reading_ship()
     };
     let disk = LoopDisk::new(512 << 20).unwrap();
     let _swap = ZramSwap::start(512 << 20).unwrap();
-    // Less than the pages that it writes to, of which there are 16 MiB in the end. Where all of them were
-    // just used, the kernel may kill the ship instead.
-    let (ship, _limit) = (0..SWAPPING_SHIPS)
-        .find_map(|_| {
-            let ship = ship.start_in(disk.path()).unwrap();
-            let limit = MemoryLimit::start(8 << 20, &ship.pids()).unwrap();
-            settle();
-            let is_alive = std::path::Path::new(&format!("/proc/{}", ship.mars_pid())).exists();
-            is_alive.then_some((ship, limit))
-        })
-        .unwrap();
+    let (ship, _limit) = swapping_ship(disk.path(), &options, |_| settle());
     let report = Report::of_scene("swap", ship.pier(), SECONDS);
     // A quick machine swaps so fast that nothing is wrong; no other cause may be named.
     let verdicts = [("stalled", Some("memory")), ("healthy", None)];

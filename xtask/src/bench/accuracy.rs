@@ -64,6 +64,7 @@ impl Results {
             "reported",
             "error",
             "unexplained %",
+            "played p95 %",
         ];
         let mut table = Table::new(title, &columns);
         for one in &self.scenarios {
@@ -105,6 +106,7 @@ fn row(one: &Outcome) -> Vec<String> {
     row.extend(cells(worst));
     row.push(one.worst_error_points.map_or("-".into(), points));
     row.push(points(one.unexplained_percent));
+    row.push(one.played_p95_percent.map_or("-".into(), points));
     row
 }
 

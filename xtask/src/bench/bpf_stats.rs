@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use harness::undo::Undo;
+use harness::faults::Setting;
 use serde::Deserialize;
 
 use crate::shell;
@@ -17,20 +17,14 @@ const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
 /// The account is kept while this lives.
 #[derive(Debug)]
 pub struct BpfStats {
-    _undo: Undo,
+    _setting: Setting,
 }
 
 impl BpfStats {
     /// Turns it on; dropping puts it back to what it was.
     pub fn enable() -> Result<Self> {
-        let before = fs::read_to_string(SWITCH)
-            .with_context(|| format!("could not read {SWITCH}; it needs Linux 5.1"))?;
-        fs::write(SWITCH, "1").with_context(|| format!("could not write {SWITCH}"))?;
-        let undo = Undo::new(format!("restore {SWITCH}"), move || {
-            let path = Path::new(SWITCH);
-            fs::write(path, before.trim()).map_err(harness::Error::path("write", path))
-        });
-        Ok(Self { _undo: undo })
+        let setting = Setting::set(SWITCH, "1").context("the account needs Linux 5.1")?;
+        Ok(Self { _setting: setting })
     }
 }
 
@@ -38,7 +32,7 @@ impl BpfStats {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Program {
     id: u32,
-    /// The kernel keeps 15 characters of it.
+    /// Whole where the program has BTF; else the kernel keeps 15 characters.
     #[serde(default)]
     pub name: String,
     /// Time in the program, ns.

@@ -1,5 +1,7 @@
 //! How well events are found: those that the report follows against the ship's own log, at growing rates,
-//! for either of vere's arrangements.
+//! for either of vere's arrangements; and at the highest rate beside many switches of other tasks.
+
+use std::time::Instant;
 
 use anyhow::Result;
 use harness::ground_truth::{GOAL_NS, GOAL_RATIO, Outcome, PhaseErrors, measure};
@@ -7,6 +9,7 @@ use harness::scratch::Scratch;
 use harness::ship::ShipOptions;
 use serde::Serialize;
 
+use super::switcher::{Switcher, switches};
 use super::table::Table;
 use crate::shell;
 
@@ -14,6 +17,8 @@ use crate::shell;
 const GOAL_FOUND_PERCENT: f64 = 99.9;
 /// Events per second.
 const RATES: [f64; 3] = [1.0, 100.0, 1000.0];
+/// Switches of other tasks per second that are tried beside the highest rate.
+const OTHER_SWITCHES: u64 = 100_000;
 /// Computing per event, µs: at the highest rate mars computes for a third of the time.
 const COMPUTE_US: u64 = 300;
 
@@ -51,6 +56,8 @@ pub struct Results {
 #[derive(Debug, Serialize)]
 struct Capture {
     generation: &'static str,
+    /// Context switches of the whole host per second, from before the ship starts until it has stopped.
+    host_switches_per_second: u64,
     #[serde(flatten)]
     outcome: Outcome,
 }
@@ -70,6 +77,7 @@ impl Results {
             "found %",
             "unmatched",
             "lost",
+            "host switches/s",
         ];
         let mut found = Table::new(title, &columns);
         let title = format!(
@@ -91,6 +99,7 @@ impl Results {
         let mut phases = Table::new(title, &columns);
         for Capture {
             generation,
+            host_switches_per_second,
             outcome,
         } in &self.captures
         {
@@ -103,6 +112,7 @@ impl Results {
                 format!("{:.2}", outcome.found_percent),
                 outcome.unmatched.to_string(),
                 outcome.lost.to_string(),
+                host_switches_per_second.to_string(),
             ]);
             for phase in &outcome.phases {
                 phases.row(row(generation, &rate, phase));
@@ -133,28 +143,10 @@ pub fn run(options: &Options) -> Result<Results> {
     let mut captures = Vec::new();
     for generation in ["mars", "serf"] {
         for rate in RATES {
-            let home = if options.disk {
-                Scratch::new("bench")
-            } else {
-                Scratch::in_memory("bench")
-            }?;
-            let ship = ShipOptions {
-                generation: Some(generation),
-                events_per_second: Some(rate),
-                compute_us: Some(COMPUTE_US),
-                dirty_pages: Some(1),
-                ..ShipOptions::default()
-            };
-            let outcome = measure(&ship, home.path(), options.seconds)?;
-            eprintln!(
-                "{generation}, {rate}/s: {} of {} found",
-                outcome.found, outcome.events
-            );
-            captures.push(Capture {
-                generation,
-                outcome,
-            });
+            captures.push(capture(options, generation, rate)?);
         }
+        let _switcher = Switcher::start(OTHER_SWITCHES)?;
+        captures.push(capture(options, generation, RATES[2])?);
     }
     Ok(Results {
         goal_found_percent: GOAL_FOUND_PERCENT,
@@ -162,5 +154,32 @@ pub fn run(options: &Options) -> Result<Results> {
         goal_ratio: GOAL_RATIO,
         seconds: options.seconds,
         captures,
+    })
+}
+
+fn capture(options: &Options, generation: &'static str, rate: f64) -> Result<Capture> {
+    let home = if options.disk {
+        Scratch::new("bench")
+    } else {
+        Scratch::in_memory("bench")
+    }?;
+    let ship = ShipOptions {
+        generation: Some(generation),
+        events_per_second: Some(rate),
+        compute_us: Some(COMPUTE_US),
+        dirty_pages: Some(1),
+        ..ShipOptions::default()
+    };
+    let (begun, before) = (Instant::now(), switches()?);
+    let outcome = measure(&ship, home.path(), options.seconds)?;
+    let switched = switches()? - before;
+    eprintln!(
+        "{generation}, {rate}/s: {} of {} found",
+        outcome.found, outcome.events
+    );
+    Ok(Capture {
+        generation,
+        host_switches_per_second: (switched as f64 / begun.elapsed().as_secs_f64()) as u64,
+        outcome,
     })
 }

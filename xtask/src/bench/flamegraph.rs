@@ -127,7 +127,7 @@ pub fn run(options: Options) -> Result<Results> {
             });
         }
     }
-    runs.push(by_perf(&data, home.path())?);
+    runs.push(by_perf(&data, options.samples, home.path())?);
     Ok(Results {
         samples: options.samples,
         goal_s: GOAL_S,
@@ -179,7 +179,7 @@ fn record_with_perf(mars: u32, samples: u64, data: &Path) -> Result<()> {
 }
 
 /// `perf script`, inferno's collapsing and inferno's picture, with defaults.
-fn by_perf(data: &Path, home: &Path) -> Result<Timed> {
+fn by_perf(data: &Path, wanted: u64, home: &Path) -> Result<Timed> {
     let svg: PathBuf = home.join("perf.svg");
     let mut times = Vec::new();
     let mut samples = 0;
@@ -205,7 +205,8 @@ fn by_perf(data: &Path, home: &Path) -> Result<Timed> {
         times.push(begin.elapsed().as_secs_f64());
         let counts = std::str::from_utf8(&folded)?.lines();
         let counts = counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok());
-        samples = counts.sum();
+        // Weighed by what each stands for, in ns.
+        samples = counts.sum::<u64>() * (wanted / SECONDS) / 1_000_000_000;
     }
     Ok(Timed {
         what: "perf script, inferno".into(),

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::hint::black_box;
 use std::io::IoSlice;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use harness::profile::Profile;
@@ -249,9 +249,5 @@ fn difference(with: &[f64; 5], without: &[f64; 5]) -> [f64; 5] {
 
 /// Measures while a profiler watches.
 fn watched(profile: &Profile, measure: impl Fn() -> [f64; 5]) -> Result<[f64; 5]> {
-    while_attached(profile, || {
-        // Syscalls come after the scheduler.
-        std::thread::sleep(Duration::from_secs(1));
-        Ok(measure())
-    })
+    while_attached(profile, || Ok(measure()))
 }

@@ -15,15 +15,19 @@ use crate::shell;
 
 mod accuracy;
 mod bpf_stats;
+mod diff;
 mod events;
 mod flamegraph;
 mod innocent;
 mod load;
 mod programs;
 mod sampler;
+mod stacks;
 mod statistics;
+mod switcher;
 mod table;
 mod throughput;
+mod trial;
 mod watched;
 
 /// What the benchmarks run.
@@ -62,6 +66,12 @@ enum Benchmark {
     Sampler(sampler::Options),
     /// Time from a capture of 100,000 samples to its flamegraph, beside perf and inferno.
     Flamegraph(flamegraph::Options),
+    /// What sampling takes of a ship that computes, beside perf, and ns per sample of each kind.
+    Stacks(stacks::Options),
+    /// What `profile diff` says of pairs of windows of an unchanged ship, and of shifted ones.
+    Diff(diff::Options),
+    /// What `profile trial` and `profile diff` say of fixes that help, and of ones that do nothing.
+    Trial(trial::Options),
 }
 
 /// The results, as `--json` writes them.
@@ -82,14 +92,23 @@ struct Results {
     sampler: Option<sampler::Results>,
     #[serde(skip_serializing_if = "Option::is_none")]
     flamegraph: Option<flamegraph::Results>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stacks: Option<stacks::Results>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diff: Option<diff::Results>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trial: Option<trial::Results>,
 }
 
 /// Measures what was asked for, prints it as tables, and writes it as JSON.
 pub fn run(options: &Options, consent: &Consent) -> Result<()> {
     match &options.benchmark {
-        Some(Benchmark::Accuracy(_) | Benchmark::Events(_)) => {
-            host::prepare(&host::FAULT_TOOLS, consent)?
-        }
+        Some(
+            Benchmark::Accuracy(_)
+            | Benchmark::Events(_)
+            | Benchmark::Diff(_)
+            | Benchmark::Trial(_),
+        ) => host::prepare(&host::FAULT_TOOLS, consent)?,
         _ => {
             host::prepare(&host::FAULT_TOOLS, consent)?;
             host::prepare(&TOOLS, consent)?;
@@ -106,6 +125,9 @@ pub fn run(options: &Options, consent: &Consent) -> Result<()> {
         Benchmark::Sampler(sampler::Options::default()),
         Benchmark::Events(events::Options::default()),
         Benchmark::Flamegraph(flamegraph::Options::default()),
+        Benchmark::Stacks(stacks::Options::default()),
+        Benchmark::Diff(diff::Options::default()),
+        Benchmark::Trial(trial::Options::default()),
         Benchmark::Accuracy(accuracy::Options::default()),
     ];
     let asked = &options.benchmark;
@@ -146,6 +168,21 @@ pub fn run(options: &Options, consent: &Consent) -> Result<()> {
                 let found = flamegraph::run(*options)?;
                 println!("{}", found.table());
                 results.flamegraph = Some(found);
+            }
+            Benchmark::Stacks(options) => {
+                let found = stacks::run(*options)?;
+                print!("{}", found.table());
+                results.stacks = Some(found);
+            }
+            Benchmark::Diff(options) => {
+                let found = diff::run(options)?;
+                print!("{}", found.table());
+                results.diff = Some(found);
+            }
+            Benchmark::Trial(options) => {
+                let found = trial::run(options)?;
+                print!("{}", found.table());
+                results.trial = Some(found);
             }
         }
     }

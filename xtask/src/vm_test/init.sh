@@ -34,6 +34,8 @@ reference-ship peer --port 34543 --packets-per-second 20 --bytes 1000 --seconds 
 # The kernel hands what it does not know itself on its command line to us as variables.
 profile --ship /pier/zod --seconds "$profile_seconds" -o output > report.txt 2> progress.log
 echo $? > status
+profile sampler --ship /pier/zod --interval 10 --once --store /tmp/ships.db > sampler.log 2>&1
+profile history --store /tmp/ships.db --format json > history.json 2>> sampler.log
 dmesg > dmesg.log
 tar -c -f /dev/vdb .
 sync

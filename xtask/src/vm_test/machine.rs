@@ -55,7 +55,10 @@ pub fn run(
     let words = format!("console=ttyS0 panic=-1 quiet tsc=reliable profile_seconds={seconds}");
     let mut command = Command::new("qemu-system-x86_64");
     command
-        .args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "2G"])
+        // CPUs take turns: side by side, emulated ones may still run code that the kernel has just patched
+        // (a static key, as for counting the programs' time), and panic on its breakpoint.
+        .args(["-accel", "tcg,thread=single"])
+        .args(["-cpu", "max", "-smp", "2", "-m", "2G"])
         .args(["-nodefaults", "-no-user-config", "-no-reboot"])
         .args(["-display", "none", "-serial"])
         .arg(format!("file:{}", console.display()))

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::kernel::Kernel;
 
 /// Beside the tracepoints, which `profile doctor` lists.
-const CPU_CLOCK: &str = "cpu_clock";
+const CPU_CLOCK: [&str; 2] = ["cpu_clock", "cpu_clock_hoon"];
 
 /// How `profile doctor` names its checks of tracepoints.
 const TRACEPOINT: &str = "tracepoint-";
@@ -126,6 +126,54 @@ enum Fate<'a> {
     Unnamed,
 }
 
+/// The part of `profile history --format json` that is read here.
+#[derive(Debug, Deserialize)]
+struct History {
+    total: Total,
+}
+
+#[derive(Debug, Deserialize)]
+struct Total {
+    events: Sums,
+    histograms: Histograms,
+}
+
+#[derive(Debug, Deserialize)]
+struct Sums {
+    sum: Events,
+}
+
+#[derive(Debug, Deserialize)]
+struct Histograms {
+    event_ns: Option<EventTimes>,
+}
+
+#[derive(Debug, Deserialize)]
+struct EventTimes {
+    count: u64,
+    p50: u64,
+}
+
+/// What is wrong with a window of sampling mode: of the events that there were it must have timed most.
+fn sampled_wrong(results: &Path) -> Result<Option<String>> {
+    let history: History = read_json(&results.join("history.json")).with_context(|| {
+        let said = fs::read_to_string(results.join("sampler.log")).unwrap_or_default();
+        format!("the sampler stored no window: {}", said.trim())
+    })?;
+    let events = history.total.events.sum.count;
+    let (timed, p50_ns) = history
+        .total
+        .histograms
+        .event_ns
+        .map_or((0, 0), |times| (times.count, times.p50));
+    println!(
+        "  sampled       {timed} of {events} events, p50 {:.1} ms",
+        p50_ns as f64 / 1e6
+    );
+    Ok((timed == 0 || timed * 2 < events)
+        .then(|| format!("the sampler timed {timed} of {events} events")))
+}
+
 /// Shows the results and gives what is wrong with them, each in one sentence.
 pub fn judge(kernel: &Kernel, profile: &Path, results: &Path) -> Result<Vec<String>> {
     let report_path = results.join("output/report.json");
@@ -139,7 +187,7 @@ pub fn judge(kernel: &Kernel, profile: &Path, results: &Path) -> Result<Vec<Stri
         .iter()
         .filter_map(|check| check.id.strip_prefix(TRACEPOINT))
         .collect();
-    probes.push(CPU_CLOCK);
+    probes.extend(CPU_CLOCK);
     let fates: Vec<_> = probes
         .iter()
         .map(|name| (*name, fate(&report, name)))
@@ -148,6 +196,7 @@ pub fn judge(kernel: &Kernel, profile: &Path, results: &Path) -> Result<Vec<Stri
 
     let mut wrong = probes_wrong(kernel, &fates);
     wrong.extend(measured_wrong(&report));
+    wrong.extend(sampled_wrong(results)?);
     // What a kernel lacks is one thing; a program that its verifier refuses is a fault of ours.
     let refused = report
         .incomplete

@@ -1,8 +1,11 @@
 //! Commits of the event log: what a worker thread does from being woken to waiting for work again, if
 //! it syncs the log meanwhile. There is one at a time (`pkg/vere/disk.c`).
 
+use std::collections::BTreeSet;
+
 use super::timeline::{Absence, Timeline};
-use crate::model::{SyscallEvent, ThreadId};
+use crate::attribute::syscall_name;
+use crate::model::{Call, Event, SyscallEvent, ThreadId};
 
 /// One commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,9 +90,77 @@ pub fn commits(
     found
 }
 
+/// Up to when there was a commit whose beginning was not seen: a thread beside `owner`, the main thread of
+/// the process that commits, waited for its sync or its last write, and had not been seen to begin one. 0
+/// if there was none.
+pub fn unseen_until(events: &[Event], architecture: &str, owner: ThreadId) -> u64 {
+    let mut syncing: BTreeSet<ThreadId> = BTreeSet::new();
+    let mut until = 0;
+    for event in events {
+        match event {
+            Event::Syscall(call) if matches!(call.call, Call::Sync { .. }) => {
+                syncing.insert(call.thread);
+            }
+            Event::Wait(wait)
+                if wait.thread.tgid == owner.tgid
+                    && wait.thread != owner
+                    && !syncing.contains(&wait.thread)
+                    && ["fdatasync", "pwrite64"]
+                        .contains(&syscall_name(architecture, wait.syscall_nr)) =>
+            {
+                until = until.max(wait.end_ktime_ns);
+            }
+            _ => {}
+        }
+    }
+    until
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Stack, WaitEvent};
+
+    const FDATASYNC: i32 = 75;
+    const PWRITE64: i32 = 18;
+    const FUTEX: i32 = 202;
+
+    /// A worker's commit was under way when the capture began; its next one is seen from its beginning. The
+    /// main thread's own sync is of a snapshot.
+    #[test]
+    fn a_commit_from_before_the_capture_lasts_until_its_last_write() {
+        let mars = ThreadId { tgid: 9, tid: 9 };
+        let worker = ThreadId { tgid: 9, tid: 11 };
+        let wait = |thread, syscall_nr, end_ktime_ns| {
+            Event::Wait(Box::new(WaitEvent {
+                thread,
+                start_ktime_ns: end_ktime_ns - 90,
+                woken_ktime_ns: Some(end_ktime_ns - 1),
+                end_ktime_ns,
+                syscall_nr,
+                task_state: 2,
+                waker: (mars, String::new()),
+                behind: (mars, String::new()),
+                cpu: 0,
+                stack: Stack::default(),
+            }))
+        };
+        let sync = Event::Syscall(SyscallEvent {
+            thread: worker,
+            ktime_ns: 500,
+            call: Call::Sync { fd: 3 },
+        });
+        let seen = [
+            wait(worker, FUTEX, 450),
+            sync,
+            wait(worker, FDATASYNC, 700),
+            wait(mars, FDATASYNC, 900),
+        ];
+        assert_eq!(unseen_until(&seen, "x86_64", mars), 0);
+        let before = [wait(worker, FDATASYNC, 200), wait(worker, PWRITE64, 300)];
+        let events = [&before[..], &seen].concat();
+        assert_eq!(unseen_until(&events, "x86_64", mars), 300);
+    }
 
     /// As on a real ship: mars has just been told of the end of a commit and plans the next one. The
     /// worker is woken, waits for a lock of mars, and begins.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::away::{away, king_busy};
-use super::commit::Commit;
+use super::commit::{self, Commit};
 use super::computation::{self, Computation};
 use super::frame::{self, Frame};
 use super::message::Content;
@@ -91,7 +91,12 @@ impl Course {
         let sleeps = sleeps(&timelines[&mars], (king, &timelines[&king]), &asked, idles);
         let rests = sleeps.iter().map(|sleep| sleep.start_ktime_ns).collect();
         // A serf has answered all that it has computed.
-        let quiet = quiet(&sleeps, if king_saves { &[] } else { commits });
+        let quiet = if king_saves {
+            quiet(&sleeps, &[], 0)
+        } else {
+            let unseen = commit::unseen_until(&capture.events, &meta.architecture, mars);
+            quiet(&sleeps, commits, unseen)
+        };
         unread::resolve(&mut asked, &mut answered, &known, &quiet);
         mars_spans.extend(span::upkeep(&Stage {
             window: (
@@ -136,10 +141,11 @@ fn brackets(meta: &Meta, mars_calls: &[&SyscallEvent]) -> (Vec<Computation>, Opt
 }
 
 /// Sleeps of mars during which no answer waited for a commit. While it sleeps, it begins none: one within
-/// the sleep was asked for before.
-fn quiet(sleeps: &[&Absence], commits: &[Commit]) -> Vec<u64> {
+/// the sleep was asked for before. Up to `unseen_ktime_ns` there was one whose beginning was not seen.
+fn quiet(sleeps: &[&Absence], commits: &[Commit], unseen_ktime_ns: u64) -> Vec<u64> {
     let quiet = sleeps
         .iter()
+        .filter(|sleep| sleep.start_ktime_ns >= unseen_ktime_ns)
         .filter(|sleep| !is_committing(commits, sleep.start_ktime_ns, sleep.runnable_ktime_ns));
     quiet.map(|sleep| sleep.start_ktime_ns).collect()
 }

@@ -35,7 +35,7 @@ use profiler_common::sched::TASK_INTERRUPTIBLE;
 
 use super::role;
 use crate::attribute::syscall_name;
-use crate::model::{Call, Capture, Event, SyscallEvent, ThreadId, sum};
+use crate::model::{Call, Capture, Event, Meta, SyscallEvent, ThreadId, sum};
 use crate::ship::{Generation, Role};
 use course::Course;
 use frame::Frame;
@@ -134,24 +134,24 @@ impl EventsSummary {
     }
 }
 
+/// Whether the entries of syscalls were seen: by one program, or by one for each in captures of before.
+fn has_entries(meta: &Meta) -> bool {
+    let has = |call| meta.attached(&format!("sys_enter_{call}"));
+    meta.attached("sys_enter")
+        || (["sigaltstack", "writev", "fdatasync"].into_iter().all(has)
+            && (meta.ship.generation != Generation::Serf || has("epoll_pwait")))
+}
+
 /// Follows the ship's events; nothing if the calls that bound them were not seen, or the ship's processes
 /// are not known.
 pub fn summarise(capture: &Capture) -> Option<EventsSummary> {
     let meta = &capture.meta;
-    let needed = [
-        "sys_enter_sigaltstack",
-        "sys_enter_writev",
-        "sys_enter_fdatasync",
-    ];
     let mars = meta.ship.mars.as_ref()?;
     let owner_tgid = meta.ship.log_owner_tgid()?;
-    if !needed.iter().all(|probe| meta.attached(probe)) || !meta.followed_tgids.is_empty() {
+    if !has_entries(meta) || !meta.followed_tgids.is_empty() {
         return None;
     }
     let king_commits = meta.ship.generation == Generation::Serf;
-    if king_commits && !meta.attached("sys_enter_epoll_pwait") {
-        return None;
-    }
     let main = |tgid| ThreadId { tgid, tid: tgid };
     let (king, mars, owner) = (main(meta.ship.king.tgid), main(mars.tgid), main(owner_tgid));
     let mut calls: BTreeMap<ThreadId, Vec<&SyscallEvent>> = BTreeMap::new();

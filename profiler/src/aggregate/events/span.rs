@@ -156,7 +156,8 @@ pub fn upkeep(stage: &Stage<'_>) -> Vec<MarsSpan> {
         });
     }
     let unnamed = stretches.iter().zip(&taken).filter(|(_, taken)| !**taken);
-    spans.extend(unnamed.filter_map(|(stretch, _)| stage.unnamed(stretch)));
+    let least_ns = stage.least_upkeep_ns();
+    spans.extend(unnamed.filter_map(|(stretch, _)| stage.unnamed(stretch, least_ns)));
     spans.sort_by_key(|span| span.start_ktime_ns);
     spans
 }
@@ -232,8 +233,15 @@ impl Stage<'_> {
         before.map_or(stretch.start, |one| one.start_ktime_ns)
     }
 
-    /// Upkeep that no message tells of.
-    fn unnamed(&self, stretch: &Stretch) -> Option<MarsSpan> {
+    /// Time on CPU from which on it is upkeep, and not the making of the largest noun that was sent.
+    fn least_upkeep_ns(&self) -> u64 {
+        let all = self.messages.iter().chain(self.answers);
+        let largest = all.map(|one| one.bytes).max().unwrap_or(0);
+        MIN_UPKEEP_NS.saturating_add(largest.saturating_mul(NOUN_NS_PER_BYTE))
+    }
+
+    /// Upkeep that no message tells of, if it took at least `least_ns` on CPU.
+    fn unnamed(&self, stretch: &Stretch, least_ns: u64) -> Option<MarsSpan> {
         let is_event = stretch.behind.and_then(|at| self.known.is_event(at));
         let number = self.computation(stretch).map(|one| one.event_number + 1);
         let number = number.filter(|number| is_event == Some(true) && *number > 1);
@@ -247,13 +255,6 @@ impl Stage<'_> {
         if number.is_some_and(|number| number.is_multiple_of(RECLAIM_EVENTS)) {
             return Some(span(SpanKind::Reclaim, self.planned(stretch)));
         }
-        let largest = self
-            .messages
-            .iter()
-            .chain(self.answers)
-            .map(|one| one.bytes);
-        let nouns_ns = largest.max().unwrap_or(0).saturating_mul(NOUN_NS_PER_BYTE);
-        let least_ns = MIN_UPKEEP_NS.saturating_add(nouns_ns);
         // What was before the window may have been anything.
         if stretch.at_start || self.on_cpu_ns(stretch) < least_ns {
             return None;

@@ -12,14 +12,16 @@ use procfs_core::process::Syscall;
 
 use super::{DONE, Format, INCOMPLETE, print};
 use crate::attribute::syscall_name;
+use crate::host::cgroup::throttling;
 use crate::host::counters::now_ktime_ns;
 use crate::host::kernel::memory_counters;
 use crate::host::net::udp_sockets;
 use crate::host::process::Process;
 use crate::host::{Reading, Roots, read_link};
+use crate::model::NS_PER_S;
 use crate::now::{
-    AmesQueue, Call, EventSample, KingReply, Moment, Sums, ThreadIdentity, ThreadSample, Watch,
-    answer,
+    Ahead, AmesQueue, Call, CpuSums, EventSample, KingReply, Moment, Sums, ThreadIdentity,
+    ThreadSample, Watch, answer,
 };
 use crate::render;
 use crate::ship::conn::{self, Conn, ConnError, KingInfo, Question};
@@ -100,8 +102,10 @@ fn watch(roots: &Roots, ship: &Ship) -> Watch {
     let lost_total = || Some(udp_sockets(&king).ok()?.iter().map(|s| s.drops_total).sum());
     let swapped_in = || memory_counters(roots).map(|counters| counters.swapped_in_pages);
     let (lost_before, swapped_before): (Option<u64>, _) = (lost_total(), swapped_in());
+    let cpu_sums_before = cpu_sums(roots, ship);
     let mut looker = Looker::new(roots, ship);
     let moments = looker.look();
+    let ahead = Ahead::between(&cpu_sums_before, &cpu_sums(roots, ship));
     let ames = udp_sockets(&king).map(|sockets| {
         let lost: u64 = sockets.iter().map(|socket| socket.drops_total).sum();
         AmesQueue {
@@ -132,9 +136,31 @@ fn watch(roots: &Roots, ship: &Ship) -> Watch {
         threads: looker.threads,
         moments,
         king: reply,
+        ahead,
         ames: ames.into(),
         swapped_in_pages,
         incomplete,
+    }
+}
+
+/// CPU time of everybody but the ship and us, and what mars' quotas have cost so far.
+fn cpu_sums(roots: &Roots, ship: &Ship) -> CpuSums {
+    let tick_ns = NS_PER_S / rustix::param::clock_ticks_per_second().max(1);
+    let own = std::process::id();
+    let others = Process::all(roots).unwrap_or_default().into_iter();
+    let others = others
+        .filter(|process| process.tgid() != own && !ship.tgids().contains(&process.tgid()))
+        // One that has ended meanwhile is left out.
+        .filter_map(|process| {
+            let stat = process.stat().ok()?;
+            let ticks = stat.utime.saturating_add(stat.stime);
+            Some((process.tgid(), (stat.comm, ticks.saturating_mul(tick_ns))))
+        });
+    let mars = ship.mars.as_ref().unwrap_or(&ship.king);
+    CpuSums {
+        at_ktime_ns: now_ktime_ns(),
+        others: others.collect(),
+        quotas: throttling(roots, &Process::new(roots, mars.tgid)),
     }
 }
 

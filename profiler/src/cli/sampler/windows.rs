@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use profiler_common::arch::waits_for_work;
+use profiler_common::sched::STATE_BLOCKED;
+
 use super::labels::Labels;
 use super::meter::{self, Cost};
 use super::{Sampled, Sampler};
@@ -38,6 +41,10 @@ impl Moment {
         }
     }
 }
+
+/// How long mars must have waited for work for nothing to be under way: what has just been sent to it wakes
+/// it much sooner.
+const REST_NS: u64 = 100_000_000;
 
 /// What is read of a ship where its window ends and its next begins: once for both, so that whatever is
 /// counted in between is in one of them.
@@ -124,7 +131,10 @@ impl Sampler<'_> {
         let labels = self.labels.get_mut(&sampled.ship.king.tgid);
         let labels = labels.map(Labels::take).unwrap_or_default();
         let since = difference(&sampled.totals, &end.totals, end_ktime_ns);
-        let totals = of_ship(since, &tgids, &sampled.ship);
+        let totals = of_ship(since, &tgids, &sampled.ship, number);
+        if rests(&end.totals, &sampled.ship, end_ktime_ns) {
+            self.probes.settle_turnaround(number)?;
+        }
         let readings = self.readings(&sampled.ship, &tgids);
         let meta = self.meta(sampled, end, followed, &readings);
         let capture = Capture {
@@ -245,6 +255,7 @@ pub(super) fn living(totals: &Totals) -> Totals {
             .collect(),
         udp: totals.udp.clone(),
         snapshots: totals.snapshots.clone(),
+        turnaround: totals.turnaround.clone(),
         ames: totals.ames.clone(),
         neighbours: totals.neighbours.clone(),
         writeback: totals.writeback.clone(),
@@ -252,7 +263,7 @@ pub(super) fn living(totals: &Totals) -> Totals {
 }
 
 /// What of all sums is one ship's.
-fn of_ship(mut totals: Totals, tgids: &[u32], ship: &Ship) -> Totals {
+fn of_ship(mut totals: Totals, tgids: &[u32], ship: &Ship, number: u32) -> Totals {
     totals
         .threads
         .retain(|(_, thread)| tgids.contains(&thread.tgid));
@@ -260,6 +271,7 @@ fn of_ship(mut totals: Totals, tgids: &[u32], ship: &Ship) -> Totals {
     totals.waits.retain(|(key, _)| tids.contains(&key.tid));
     totals.block.retain(|(key, _)| tgids.contains(&key.tgid));
     totals.snapshots.retain(|(tgid, _)| tgids.contains(tgid));
+    totals.turnaround.retain(|(ship, _)| *ship == number);
     let netns = ship
         .network_namespace_inode
         .known()
@@ -270,6 +282,23 @@ fn of_ship(mut totals: Totals, tgids: &[u32], ship: &Ship) -> Totals {
             && ports.is_some_and(|ports| ports.iter().any(|port| u32::from(*port) == key.port))
     });
     totals
+}
+
+/// Whether mars has nothing to do: all its threads wait for work, and not just since now.
+fn rests(totals: &Totals, ship: &Ship, at_ktime_ns: u64) -> bool {
+    let Some(mars) = &ship.mars else {
+        return false;
+    };
+    let threads = totals.threads.iter().map(|(_, thread)| thread);
+    let mut threads = threads
+        .filter(|thread| thread.tgid == mars.tgid && thread.exited_ktime_ns == 0)
+        .peekable();
+    threads.peek().is_some()
+        && threads.all(|thread| {
+            thread.state == STATE_BLOCKED
+                && waits_for_work(thread.wait.syscall_nr)
+                && at_ktime_ns.saturating_sub(thread.since_ktime_ns) >= REST_NS
+        })
 }
 
 /// Memory of mars, by the few counters that hold nobody up.

@@ -28,6 +28,7 @@ pub fn sentence(capture: &Capture, kind: StackKind, side: usize) -> String {
 /// What a kind is made of, the probes that it needs, and why there may be none though they are there.
 fn facts(kind: StackKind) -> (&'static str, &'static [&'static str], &'static str) {
     const CLOCK: &[&str] = &["cpu_clock"];
+    const HOON: &[&str] = &["cpu_clock", "cpu_clock_hoon"];
     match kind {
         StackKind::OnCpu => (
             "sample of the ship on CPU",
@@ -36,7 +37,7 @@ fn facts(kind: StackKind) -> (&'static str, &'static [&'static str], &'static st
         ),
         StackKind::Hoon | StackKind::Mixed => (
             "Hoon stack",
-            CLOCK,
+            HOON,
             "mars did not run when the clock ticked, or another version of profile took it",
         ),
         StackKind::Dirty => (

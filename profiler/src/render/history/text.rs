@@ -115,7 +115,7 @@ fn windows(number: u64) -> String {
 fn table(page: &mut Page, history: &History) {
     page.blank();
     page.line(&columns([
-        "UTC", "events", "/s", "mars", "commit", "queue", "lost", "major", "heap", "disk",
+        "UTC", "events", "/s", "mars", "event", "commit", "lost", "major", "heap", "disk",
         "verdict",
     ]));
     page.line(&columns([
@@ -154,8 +154,8 @@ fn columns(cells: [&str; 11]) -> String {
         events,
         rate,
         mars,
+        event,
         commit,
-        queue,
         drops,
         faults,
         heap,
@@ -163,7 +163,7 @@ fn columns(cells: [&str; 11]) -> String {
         verdict,
     ] = cells;
     format!(
-        "{time:<12}{events:>7}{rate:>5}{mars:>6}{commit:>8}{queue:>8}{drops:>7}{faults:>7}\
+        "{time:<12}{events:>7}{rate:>5}{mars:>6}{event:>8}{commit:>8}{drops:>7}{faults:>7}\
          {heap:>6}{disk:>6} {verdict}"
     )
 }
@@ -196,8 +196,8 @@ fn cells(row: &Row) -> String {
         &events,
         &rate,
         &mars,
+        &of(Series::EventP95),
         &of(Series::CommitP95),
-        &of(Series::RunQueueP95),
         &drops,
         &faults,
         &heap,

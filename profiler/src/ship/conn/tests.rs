@@ -102,6 +102,8 @@ fn questions_have_the_shape_of_veres() {
         (Question::Live, "peel"),
         (Question::Info, "peel"),
         (Question::Lag, "peek"),
+        (Question::Mass, "peel"),
+        (Question::Quic, "peel"),
     ];
     for (question, tag) in questions {
         let mut decoder = Decoder::new(1 << 10);

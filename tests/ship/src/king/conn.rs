@@ -36,6 +36,8 @@ pub enum Request {
     Pack,
     /// What lies in the loom.
     Mass,
+    /// What is free in the loom.
+    Quic,
 }
 
 /// A request and where its answer goes.
@@ -186,6 +188,8 @@ fn parse(body: &[u8]) -> Result<(Noun, Request), Refusal> {
         .ok_or((-2, "jar-bad"))?;
     let request = if tag.is_cord("peel") && *data == Noun::path(["mass"]) {
         Request::Mass
+    } else if tag.is_cord("peel") && *data == Noun::path(["quic"]) {
+        Request::Quic
     } else if tag.is_cord("peel") {
         Request::Peel(data.clone())
     } else if tag.is_cord("peek") {
@@ -239,7 +243,8 @@ pub fn peel(question: &Noun, info: &RuntimeInfo<'_>) -> Noun {
     } else if is(&Noun::path(["khan"])) {
         some(Noun::loobean(false))
     } else if is(&Noun::path(["help"])) {
-        let simple = ["help", "info", "khan", "live"].map(|command| Noun::path([command]));
+        let simple =
+            ["help", "info", "khan", "live", "mass", "quic"].map(|command| Noun::path([command]));
         let port = Noun::cell(Noun::cord("port"), Noun::path(["ames"]));
         let rest = ["v", "who"].map(|command| Noun::path([command]));
         some(Noun::list(

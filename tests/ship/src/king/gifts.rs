@@ -41,14 +41,8 @@ impl King {
                 }
                 Ok(())
             }
-            Gift::Quac(list) => {
-                if let (Writ::Mass(reply), Some(world)) = (self.lord.take_writ()?, &mut self.world)
-                {
-                    let answer = Noun::tuple([Noun::cord("peel"), Noun::cord("quac"), list]);
-                    world.conn.answer(&reply, answer);
-                }
-                Ok(())
-            }
+            Gift::Quac(list) => self.tell_quiz("quac", list),
+            Gift::Quic(list) => self.tell_quiz("quic", list),
             Gift::Poke(effects) => self.finish_poke(effects),
             Gift::Peek(result) | Gift::OldPeek(result) => {
                 if let (Writ::Peek(reply), Some(world)) = (self.lord.take_writ()?, &mut self.world)
@@ -78,6 +72,15 @@ impl King {
             "arrival_ktime_ns": poke.arrival_ktime_ns, "sent_ktime_ns": poke.sent_ktime_ns,
             "reply_ktime_ns": received_ktime_ns, "applied_ktime_ns": monotonic_ns(),
         }));
+        Ok(())
+    }
+
+    /// Passes an answer of mars about its loom on to who asked.
+    fn tell_quiz(&mut self, what: &str, list: Noun) -> anyhow::Result<()> {
+        if let (Writ::Quiz(reply), Some(world)) = (self.lord.take_writ()?, &mut self.world) {
+            let answer = Noun::tuple([Noun::cord("peel"), Noun::cord(what), list]);
+            world.conn.answer(&reply, answer);
+        }
         Ok(())
     }
 

@@ -75,8 +75,8 @@ pub enum Writ {
     Peek(Reply),
     /// Packing, whose end nobody is told.
     Pack,
-    /// What lies in the loom.
-    Mass(Reply),
+    /// What lies in the loom, or is free in it.
+    Quiz(Reply),
 }
 
 /// Where an event came from.
@@ -298,7 +298,14 @@ impl Lord {
     /// Lets mars count what lies in its loom.
     pub fn mass(&mut self, reply: Reply) -> anyhow::Result<()> {
         self.send(&Task::Mass)?;
-        self.writs.push_back(Writ::Mass(reply));
+        self.writs.push_back(Writ::Quiz(reply));
+        Ok(())
+    }
+
+    /// Lets mars add up what is free in its loom.
+    pub fn quic(&mut self, reply: Reply) -> anyhow::Result<()> {
+        self.send(&Task::Quic)?;
+        self.writs.push_back(Writ::Quiz(reply));
         Ok(())
     }
 

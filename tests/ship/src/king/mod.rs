@@ -8,6 +8,7 @@ mod log;
 mod lord;
 mod peeks;
 mod queue;
+mod turn;
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -34,6 +35,7 @@ use log::Log;
 use lord::Lord;
 use peeks::Peeks;
 use queue::Queues;
+use turn::Turns;
 
 const REPLIES: u64 = 0;
 const ERRORS: u64 = 1;
@@ -54,6 +56,7 @@ static SIGNAL_PIPE: OnceLock<OwnedFd> = OnceLock::new();
 struct King {
     options: KingOptions,
     pier: Pier,
+    turns: Turns,
     reactor: Reactor,
     lord: Lord,
     /// The event log, where the king commits.
@@ -111,7 +114,9 @@ pub fn run(options: KingOptions) -> anyhow::Result<u8> {
         // SAFETY: the king's heap stays mapped, and nothing writes to it.
         unsafe { Computer::calibrate(heap, bytes) }
     });
+    let turns = Turns::new(options.truth.is_some())?;
     let king = King {
+        turns,
         queues: Queues::new(&options),
         peeks: Peeks::new(options.peeks_per_second),
         options,
@@ -159,7 +164,8 @@ impl King {
     fn run(mut self, signals: &OwnedFd) -> anyhow::Result<u8> {
         loop {
             let due = self.next_due_ns();
-            for ready in self.reactor.wait(timeout_ms(monotonic_ns(), due))? {
+            let timeout_ms = timeout_ms(monotonic_ns(), due);
+            for ready in self.turns.next(&mut self.reactor, timeout_ms)? {
                 match ready.token {
                     REPLIES => {
                         let Some(gifts) = self.lord.receive()? else {
@@ -210,13 +216,14 @@ impl King {
 
     fn on_timers(&mut self) -> anyhow::Result<()> {
         let now = monotonic_ns();
+        let arrival_ktime_ns = self.turns.start_ktime_ns();
         let Some(world) = self.world.as_ref().filter(|_| !self.is_stopping) else {
             return Ok(());
         };
         if world.stop_due_ns.is_some_and(|due| now >= due) {
             return self.stop();
         }
-        self.queues.wake(now);
+        self.queues.wake(now, arrival_ktime_ns);
         for (to, peek) in self.peeks.due(now) {
             world.ames.send(to, &peek);
         }
@@ -268,7 +275,7 @@ impl King {
     /// Takes the packets that have come, batch by batch, so that a busy king leaves the rest to wait in the socket.
     fn hear(&mut self) -> anyhow::Result<()> {
         // All that this turn of the loop takes has arrived with it, and waits for what is before it.
-        let arrival_ktime_ns = monotonic_ns();
+        let arrival_ktime_ns = self.turns.start_ktime_ns();
         for _ in 0..ames::TURNS {
             let Some(world) = &mut self.world else { break };
             let batch = world
@@ -319,6 +326,7 @@ impl King {
 
     /// Reads from a client of `conn.sock`, and answers what the king knows.
     fn serve(&mut self, client: u64, is_readable: bool) -> anyhow::Result<()> {
+        let arrival_ktime_ns = self.turns.start_ktime_ns();
         let Some(world) = &mut self.world else {
             return Ok(());
         };
@@ -343,13 +351,14 @@ impl King {
                     world.conn.answer(&reply, answer);
                 }
                 Request::Peek(each) => self.queues.peek(each, reply),
-                Request::Ovum(ovum) => self.queues.inject(ovum, reply, monotonic_ns()),
+                Request::Ovum(ovum) => self.queues.inject(ovum, reply, arrival_ktime_ns),
                 // These are no events, and wait in no queue of the king.
                 Request::Pack => {
                     world.conn.answer(&reply, Noun::loobean(true));
                     self.lord.pack()?;
                 }
                 Request::Mass => self.lord.mass(reply)?,
+                Request::Quic => self.lord.quic(reply)?,
             }
         }
         world.conn.flush(client);

@@ -49,7 +49,7 @@ pub enum Work {
         ovum: Ovum,
         /// Its driver.
         kind: Kind,
-        /// When the king had it.
+        /// When the king's turn began that took it.
         arrival_ktime_ns: u64,
         /// Who waits for it.
         reply: Option<Reply>,
@@ -99,9 +99,9 @@ impl Queues {
         self.skipped
     }
 
-    /// Makes the events of timers that are due. With too many waiting it leaves them out: a real timer is set again only
-    /// by an event, and so cannot pile up either.
-    pub fn wake(&mut self, now_ns: u64) {
+    /// Makes the events of timers that are due, in a turn that began at `arrival_ktime_ns`. With too many
+    /// waiting it leaves them out: a real timer is set again only by an event, and so cannot pile up either.
+    pub fn wake(&mut self, now_ns: u64, arrival_ktime_ns: u64) {
         while let (Some(due), Some(interval)) = (self.next_wake_ns, self.wake_interval_ns)
             && due <= now_ns
         {
@@ -113,13 +113,13 @@ impl Queues {
             let ovum = Ovum::wake(self.next_work());
             self.wakes.push_back(Waiting {
                 ovum,
-                arrival_ktime_ns: now_ns,
+                arrival_ktime_ns,
             });
         }
     }
 
     /// Makes the event of a packet. With too many waiting, the oldest is dropped.
-    pub fn hear(&mut self, lane: Noun, packet: &[u8], now_ns: u64) {
+    pub fn hear(&mut self, lane: Noun, packet: &[u8], arrival_ktime_ns: u64) {
         if self.packets.len() == LIMIT {
             self.packets.pop_front();
             self.dropped += 1;
@@ -127,16 +127,16 @@ impl Queues {
         let ovum = Ovum::hear(lane, packet, self.next_work());
         self.packets.push_back(Waiting {
             ovum,
-            arrival_ktime_ns: now_ns,
+            arrival_ktime_ns,
         });
     }
 
     /// Takes an event from `conn.sock`.
-    pub fn inject(&mut self, ovum: Ovum, reply: Reply, now_ns: u64) {
+    pub fn inject(&mut self, ovum: Ovum, reply: Reply, arrival_ktime_ns: u64) {
         self.injected.push_back((
             Waiting {
                 ovum,
-                arrival_ktime_ns: now_ns,
+                arrival_ktime_ns,
             },
             reply,
         ));

@@ -48,6 +48,8 @@ pub struct Poked {
 pub(super) struct Attempt {
     pub(super) start_ktime_ns: u64,
     end_ktime_ns: u64,
+    /// When it wrote to clean pages of the heap.
+    dirtied_ktime_ns: (u64, u64),
     is_done: bool,
 }
 
@@ -113,10 +115,13 @@ impl Kernel {
         let number = self.loom.event_number() + 1;
         self.loom.set_event_number(number);
         let end = last.as_ref().unwrap_or(&first);
+        let attempts = [Some(&first), last.as_ref()].into_iter().flatten();
+        let dirtied_ktime_ns: Vec<_> = attempts.map(|one| one.dirtied_ktime_ns).collect();
         let truth = json!({
             "event": "computed", "number": number, "bailed": last.is_some(),
             "compute_start_ktime_ns": first.start_ktime_ns, "compute_end_ktime_ns": end.end_ktime_ns,
-            "dirtied_pages": loom::faults() - faults, "printed_ktime_ns": printed_ktime_ns,
+            "dirtied_pages": loom::faults() - faults, "dirtied_ktime_ns": dirtied_ktime_ns,
+            "printed_ktime_ns": printed_ktime_ns,
         });
         let effects = effects(&ovum);
         Ok(Poked {
@@ -175,8 +180,10 @@ impl Kernel {
         self.bracket.enter();
         let start_ktime_ns = monotonic_ns();
         let kid = self.loom.leap();
-        let finished = self.run_pieces(&kid, work.compute_us);
+        let finished = self.run_turns(&kid, work.compute_us);
+        let computed_ktime_ns = monotonic_ns();
         self.dirty(work.dirty_pages);
+        let dirtied_ktime_ns = (computed_ktime_ns, monotonic_ns());
         let result = kid.allocate(
             &self.loom,
             &self.computer.hash().to_le_bytes().repeat(RESULT_BYTES / 4),
@@ -194,7 +201,21 @@ impl Kernel {
         Attempt {
             start_ktime_ns,
             end_ktime_ns: monotonic_ns(),
+            dirtied_ktime_ns,
             is_done,
+        }
+    }
+
+    /// Computes turn by turn. False if a signal cut it short.
+    fn run_turns(&mut self, kid: &Kid, compute_us: u64) -> bool {
+        let mut left_us = compute_us;
+        loop {
+            let turn_us = left_us.min(self.code.turn_us());
+            left_us -= turn_us;
+            let finished = self.run_pieces(kid, turn_us);
+            if !finished || left_us == 0 {
+                return finished;
+            }
         }
     }
 
@@ -233,7 +254,8 @@ impl Kernel {
             // SAFETY: the page lies in the heap, which begins with page 1.
             unsafe {
                 let word = heap.add((page - 1) * PAGE_BYTES / 4);
-                word.write_volatile(word.read_volatile().wrapping_add(self.computer.hash() | 1));
+                // Not read before: that would be a fault of its own where the page is not mapped yet.
+                word.write_volatile(self.computer.hash() | 1);
             }
             dirtied += 1;
         }

@@ -1,6 +1,7 @@
 //! Mars: the process that computes. One thread with the loom, and a pool that commits to the event log (vere `mars.c`).
 //! As a serf (vere up to 3.5, `serf.c`) it has no log: it answers at once, and writes snapshots when it is told to.
 
+mod account;
 mod bracket;
 mod event;
 mod snapshot;
@@ -191,6 +192,10 @@ impl Mars {
                     event: None,
                 });
             }
+            Task::Quic => self.gifts.push_back(Pending {
+                gift: Gift::Quic(self.kernel.free()),
+                event: None,
+            }),
             Task::Save => self.state = State::Save,
             Task::OldSave(_) => {
                 self.save()?;

@@ -6,6 +6,7 @@ use anyhow::Context;
 use noun::Noun;
 use serde_json::{Value, json};
 
+use super::account;
 use super::event::Kernel;
 use crate::ovum::Workload;
 use crate::stream::Outbox;
@@ -67,12 +68,18 @@ impl Kernel {
             .context("cannot print to the king")?;
         self.computer.run(pages * MARK_US_PER_PAGE);
         let (_, bytes) = self.loom.heap();
-        let list = Noun::list([Noun::tuple([
-            Noun::cord("total marked"),
-            Noun::from(bytes as u64),
-            Noun::null(),
-        ])]);
+        let list = account::parts(bytes as u64, self.loom.bytes());
         Ok((Upkeep::since(attempt.start_ktime_ns), list))
+    }
+
+    /// Adds up what is free: in one piece, and in the holes of the heap.
+    pub fn free(&self) -> Noun {
+        let (_, bytes) = self.loom.heap();
+        let (open, idle) = (self.loom.open_bytes(), account::idle_bytes(bytes as u64));
+        eprintln!("open: {open}\r");
+        eprintln!("idle: {idle}\r");
+        let value = |name: &str, bytes: u64| Noun::cell(Noun::cord(name), Noun::from(bytes));
+        Noun::list([value("open", open), value("idle", idle)])
     }
 
     /// Throws the caches away.

@@ -11,6 +11,26 @@ pub fn rows() -> Vec<Row> {
             facts.ship.generation = Generation::Serf;
         }),
         Row("apps", NotApplicable, vec![], same),
+        Row("apps", NotApplicable, vec![], |facts| {
+            facts.mass = Some(account(1, 900))
+        }),
+        Row("apps", NotApplicable, vec![], |facts| {
+            facts.loom = home(100);
+            facts.mass = Some(account(1, 10));
+        }),
+        Row("apps", Failed, vec![], |facts| {
+            facts.loom = home(100);
+            facts.mass = Some(account(1, 900));
+        }),
+        Row("pack-schedule", Failed, vec![], |facts| {
+            facts.loom = home(100);
+            facts.mass = Some(account(500, 1));
+        }),
+        // Nearly full, but of holes there are few.
+        Row("pack-schedule", Passed, vec![], |facts| {
+            facts.loom = home(100);
+            facts.mass = Some(account(5, 1));
+        }),
         Row("dirty-ratio", NotApplicable, vec![], same),
         Row(
             "dirty-ratio",
@@ -53,4 +73,21 @@ pub fn rows() -> Vec<Row> {
         ]);
     }
     rows
+}
+
+/// An account of 1000 bytes that have an owner, with so many of holes and of one app.
+fn account(idle: u64, app: u64) -> crate::mass::Mass {
+    let parts = |parts| serde_json::from_value(parts).unwrap();
+    let agents = serde_json::json!([{"name": "hood", "bytes": 90}, {"name": "chat", "bytes": app}]);
+    let gall = serde_json::json!([{"name": "active", "bytes": 0, "parts": agents}]);
+    crate::mass::Mass::new(
+        "~zod".to_owned(),
+        (0, 0),
+        None,
+        parts(serde_json::json!([
+            {"name": "gall", "bytes": 1000, "parts": gall},
+            {"name": "total marked", "bytes": 1000},
+            {"name": "free lists", "bytes": idle},
+        ])),
+    )
 }
