@@ -32,6 +32,8 @@ mod numbers {
         sp: 40 + 15 * 8,
         fp: 40 + 10 * 8,
     });
+    /// How the kernel's functions of system calls begin (`arch/x86/include/asm/syscall_wrapper.h`).
+    pub const SYSCALL_PREFIX: &str = "__x64_sys_";
     /// Size of a kernel stack, `THREAD_SIZE` (`arch/x86/include/asm/page_64_types.h`, no KASAN).
     pub const KERNEL_STACK_BYTES: u64 = 16 * 1024;
     /// `pwrite64`.
@@ -65,6 +67,8 @@ mod numbers {
     /// None: the kernel links the frame of the handler to what was interrupted by a frame record
     /// (`arch/arm64/kernel/signal.c`, `struct frame_record`), and keeps the registers elsewhere.
     pub const SIGNAL_REGISTERS: Option<super::SignalRegisters> = None;
+    /// How the kernel's functions of system calls begin (`arch/arm64/include/asm/syscall_wrapper.h`).
+    pub const SYSCALL_PREFIX: &str = "__arm64_sys_";
     /// Size of a kernel stack, `THREAD_SIZE` (`arch/arm64/include/asm/memory.h`, 4 KiB pages).
     pub const KERNEL_STACK_BYTES: u64 = 16 * 1024;
     /// `pwrite64`.
@@ -90,7 +94,8 @@ mod numbers {
 }
 
 pub use numbers::{
-    EPOLL_PWAIT, FDATASYNC, KERNEL_STACK_BYTES, PWRITE64, SIGALTSTACK, SIGNAL_REGISTERS, WRITEV,
+    EPOLL_PWAIT, FDATASYNC, KERNEL_STACK_BYTES, PWRITE64, SIGALTSTACK, SIGNAL_REGISTERS,
+    SYSCALL_PREFIX, WRITEV,
 };
 
 /// Whether a thread that sleeps (interruptibly) in this syscall usually waits for work: such

@@ -55,5 +55,11 @@ pub const FILE_SLOT: u32 = 19;
 /// A thread found no room in `SCHED_STACKS`: its wait is recorded without a stack.
 pub const WAIT_STACK: u32 = 22;
 
+/// An entry of a system call was not seen, because the program that sees it was preempted on this CPU. Told
+/// by the kernel (`recursion_misses` of `bpf_prog_info`), not by the program.
+pub const ENTRY_MISSED: u32 = 23;
+/// Any other program was not run, because the kernel was in it on this CPU; told as above.
+pub const RUN_MISSED: u32 = 24;
+
 /// Number of reasons.
-pub const REASONS: u32 = 23;
+pub const REASONS: u32 = 25;

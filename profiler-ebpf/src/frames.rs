@@ -26,8 +26,8 @@ const INDEX_MASK: usize = 2 * MAX_USER_FRAMES + 1;
 
 /// Length of the code that handlers return to: `mov $15,%rax; syscall`.
 const RESTORER_BYTES: u64 = 9;
-/// Where nothing returns to.
-const NO_RESTORER: u64 = 1;
+/// Where nothing returns to: no address, and no number that stacks hold for any other reason.
+const NO_RESTORER: u64 = 0x8000_5a5a_5a5a_5a5a;
 
 /// Follows the frame pointers of the current thread; count and end are left in `scratch.walk`. Nothing is
 /// returned: what the verifier knows of a value it would follow through the rest of the program, once
@@ -130,7 +130,9 @@ unsafe fn push(scratch: *mut StackScratch, address: u64) {
 }
 
 /// Finds the segment's first frame: where its register says, else where a word of its stack does, else
-/// where the register says although that is no code of the executable (a library's lies elsewhere).
+/// where the register says although that is no code of the executable (a library's lies elsewhere). One
+/// whose caller has a frame as well goes before the others: the vDSO keeps frame pointers, but what calls
+/// it may hold anything in the register.
 #[inline(always)]
 unsafe fn find_first(walk: *mut Walk, index: usize) {
     // SAFETY: by the caller; the index is below the length. Volatile, so that nothing is carried from
@@ -138,6 +140,7 @@ unsafe fn find_first(walk: *mut Walk, index: usize) {
     unsafe {
         let head = (&raw mut (*walk).heads).cast::<SegmentHead>().add(index);
         let (sp, register) = ((*head).sp, (*head).fp);
+        (&raw mut (*walk).candidate).write_volatile(MAX_CANDIDATES + 1);
         for tried in 0..=MAX_CANDIDATES {
             let (at, fp) = if tried == 0 {
                 (sp, register)
@@ -145,22 +148,48 @@ unsafe fn find_first(walk: *mut Walk, index: usize) {
                 let at = sp + 8 * u64::from(tried - 1);
                 (at, read(at).0)
             };
-            if fp & 7 == 0 && fp.wrapping_sub(at) < MAX_FRAME_BYTES {
-                let ([_, returns_to], _) = read::<[u64; 2]>(fp);
-                let start = (&raw const (*walk).code_start).read_volatile();
-                let size = (&raw const (*walk).code_bytes).read_volatile();
-                if returns_to.wrapping_sub(start) < size {
-                    (&raw mut (*head).chain_fp).write_volatile(fp);
-                    (&raw mut (*walk).candidate).write_volatile(tried);
-                    return;
-                }
+            if !may_be_frame(at, fp) {
+                continue;
+            }
+            let ([outer_fp, returns_to], _) = read::<[u64; 2]>(fp);
+            if !is_code(walk, returns_to) {
+                continue;
+            }
+            if (&raw const (*head).chain_fp).read_volatile() == 0 {
+                (&raw mut (*head).chain_fp).write_volatile(fp);
+                (&raw mut (*walk).candidate).write_volatile(tried);
+            }
+            let ([_, returns_to], _) = read::<[u64; 2]>(outer_fp);
+            if outer_fp == 0 || (may_be_frame(fp, outer_fp) && is_code(walk, returns_to)) {
+                (&raw mut (*head).chain_fp).write_volatile(fp);
+                (&raw mut (*walk).candidate).write_volatile(tried);
+                return;
             }
         }
-        (&raw mut (*walk).candidate).write_volatile(MAX_CANDIDATES + 1);
+        if (&raw const (*head).chain_fp).read_volatile() != 0 {
+            return;
+        }
         let ([_, returns_to], _) = read::<[u64; 2]>(register);
         if register.wrapping_sub(sp) < MAX_FRAME_BYTES && returns_to != 0 {
             (&raw mut (*head).chain_fp).write_volatile(register);
         }
+    }
+}
+
+/// Whether what is saved at an address may be a frame pointer.
+#[inline(always)]
+fn may_be_frame(at: u64, fp: u64) -> bool {
+    fp & 7 == 0 && fp.wrapping_sub(at) < MAX_FRAME_BYTES
+}
+
+/// Whether an address is in the process' code.
+#[inline(always)]
+unsafe fn is_code(walk: *mut Walk, address: u64) -> bool {
+    // SAFETY: by the caller.
+    unsafe {
+        let start = (&raw const (*walk).code_start).read_volatile();
+        let size = (&raw const (*walk).code_bytes).read_volatile();
+        address.wrapping_sub(start) < size
     }
 }
 

@@ -1,15 +1,17 @@
 //! Entries of the syscalls that bound an event: what happens in between is told by the switches.
 //!
-//! One program for all of them: with a program for each (`syscalls:sys_enter_…`), as with this, every call
-//! of the machine takes the slow way into the kernel, and calls of those kinds run perf's code on top.
+//! Where the kernel lets programs be called by its functions, each call has one at its own
+//! (`enter_writev`…), and no other call of the machine becomes slower. Elsewhere one program sees the
+//! entries of all: with any tracepoint of system calls, every call of the machine takes the slow way into
+//! the kernel.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user as probe_read_user;
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_user,
 };
-use aya_ebpf::macros::{btf_tracepoint, map};
+use aya_ebpf::macros::{btf_tracepoint, fentry, map};
 use aya_ebpf::maps::PerCpuArray;
-use aya_ebpf::programs::BtfTracePointContext;
+use aya_ebpf::programs::{BtfTracePointContext, FEntryContext};
 use core::ffi::c_void;
 use core::hint::black_box;
 use profiler_common::arch::{EPOLL_PWAIT, FDATASYNC, SIGALTSTACK, WRITEV};
@@ -17,39 +19,65 @@ use profiler_common::loss as reason;
 use profiler_common::record::{KIND_SYSCALL, RecordHeader};
 use profiler_common::ship::ShipProcess;
 use profiler_common::syscall::{
-    CALL_EPOLL_PWAIT, CALL_FDATASYNC, CALL_SIGALTSTACK, CALL_WRITEV, EVENT_NUMBER_ADDRESS,
+    CALL_EPOLL_PWAIT, CALL_FDATASYNC, CALL_SIGALTSTACK, CALL_WRITEV, CALLS, EVENT_NUMBER_ADDRESS,
     HEAD_BYTES, SS_DISABLE, SignalStack, SyscallRecord, SyscallScratch,
 };
 
 use crate::kernel::{load, offset};
 use crate::{NO_WAKEUP, RECORDS, loss, recording, ship, turnaround};
 
-/// Where a record is built.
+/// Where a record is built, by the call: a thread may be preempted in the program of one call by another
+/// that makes another call. Within a program of its own the kernel does not run it again, and counts that
+/// (`recursion_misses`).
 #[map]
-static SYSCALL_SCRATCH: PerCpuArray<SyscallScratch> = PerCpuArray::with_max_entries(1, 0);
+static SYSCALL_SCRATCH: PerCpuArray<SyscallScratch> = PerCpuArray::with_max_entries(CALLS, 0);
 
 /// `raw_syscalls:sys_enter(regs, id)`: any thread of the machine enters a syscall.
 #[btf_tracepoint(function = "sys_enter")]
 pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     let nr: i64 = ctx.arg(1);
     let call = nr as i32;
-    if !recording() {
-        if call == WRITEV {
-            sampled(Arguments(ctx.arg(0)));
-        }
-    } else if call == WRITEV {
+    if call == WRITEV {
         writev(Arguments(ctx.arg(0)));
-    } else if call == EPOLL_PWAIT {
+    } else if recording() && call == EPOLL_PWAIT {
         epoll_pwait();
-    } else if call == SIGALTSTACK {
+    } else if recording() && call == SIGALTSTACK {
         sigaltstack(Arguments(ctx.arg(0)));
-    } else if call == FDATASYNC {
+    } else if recording() && call == FDATASYNC {
         fdatasync(Arguments(ctx.arg(0)));
     }
     0
 }
 
-/// The arguments of a syscall at its entry: the registers that the tracepoint passed.
+/// `__x64_sys_writev(regs)`: any thread of the machine makes this call.
+#[fentry]
+pub fn enter_writev(ctx: FEntryContext) -> i32 {
+    writev(Arguments(ctx.arg(0)));
+    0
+}
+
+/// `__x64_sys_epoll_pwait(regs)`.
+#[fentry]
+pub fn enter_epoll_pwait(_ctx: FEntryContext) -> i32 {
+    epoll_pwait();
+    0
+}
+
+/// `__x64_sys_sigaltstack(regs)`.
+#[fentry]
+pub fn enter_sigaltstack(ctx: FEntryContext) -> i32 {
+    sigaltstack(Arguments(ctx.arg(0)));
+    0
+}
+
+/// `__x64_sys_fdatasync(regs)`.
+#[fentry]
+pub fn enter_fdatasync(ctx: FEntryContext) -> i32 {
+    fdatasync(Arguments(ctx.arg(0)));
+    0
+}
+
+/// The arguments of a syscall at its entry: the registers that were passed.
 #[derive(Clone, Copy)]
 struct Arguments(*const c_void);
 
@@ -121,9 +149,9 @@ impl Caller {
     /// Sends a record, with what of the frame at `head` fits.
     #[inline(always)]
     fn record(&self, call: u32, fd: u64, value: u64, detail: u64, head: u64) -> Option<()> {
-        let scratch = SYSCALL_SCRATCH.get_ptr_mut(0)?;
+        let scratch = SYSCALL_SCRATCH.get_ptr_mut(call)?;
         let mut head_bytes = 0;
-        // SAFETY: this CPU's scratch; entries of syscalls do not nest.
+        // SAFETY: this CPU's scratch of this call, whose program does not nest.
         unsafe {
             if head != 0 {
                 let to = (&raw mut (*scratch).head).cast();
@@ -196,6 +224,9 @@ fn sigaltstack(arguments: Arguments) -> Option<()> {
 /// `writev(fd, vec, vlen)`.
 #[inline(always)]
 fn writev(arguments: Arguments) -> Option<()> {
+    if !recording() {
+        return sampled(arguments);
+    }
     if arguments.third() != 2 {
         return None;
     }

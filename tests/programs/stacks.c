@@ -66,6 +66,8 @@ KEEP in_madvise(void) {
         STAY;
     }
 }
+// Mostly in the vDSO.
+KEEP in_clock_gettime(void) { struct timespec at; for (;;) { clock_gettime(CLOCK_MONOTONIC, &at); STAY; } }
 KEEP in_pthread_mutex_timedlock(void) {
     pthread_mutex_lock(&mutex);
     for (;;) { struct timespec at = soon(); pthread_mutex_timedlock(&mutex, &at); STAY; }
@@ -118,7 +120,7 @@ static const struct { const char *name; void (*call)(void); } calls[] = {
     CALL(write), CALL(writev), CALL(sendmsg), CALL(sendmmsg),
     CALL(pread), CALL(pwrite), CALL(fsync), CALL(fdatasync),
     CALL(epoll_pwait), CALL(poll), CALL(madvise),
-    CALL(pthread_mutex_timedlock), CALL(pthread_cond_timedwait), CALL(fault),
+    CALL(pthread_mutex_timedlock), CALL(pthread_cond_timedwait), CALL(clock_gettime), CALL(fault),
 };
 
 // The other end of `source` and `sink`: a few messages every millisecond.

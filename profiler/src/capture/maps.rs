@@ -276,7 +276,9 @@ impl Probes {
         (0..loss::REASONS)
             .map(|reason| {
                 let per_cpu = losses.get(&reason, 0).map_err(|e| map_error("LOSSES", e))?;
-                Ok(per_cpu.iter().sum())
+                let missed = self.misses.iter().filter(|(of, _)| *of == reason);
+                let missed = missed.filter_map(|(_, counter)| counter.read());
+                Ok(per_cpu.iter().sum::<u64>() + missed.sum::<u64>())
             })
             .collect()
     }

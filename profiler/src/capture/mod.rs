@@ -9,6 +9,7 @@ mod elf;
 pub mod file;
 mod kallsyms;
 mod maps;
+mod misses;
 pub mod naming;
 pub mod offsets;
 pub mod output;

@@ -115,8 +115,36 @@ const fn tracepoint(name: &'static str, required: bool, without: &'static str) -
 
 /// The tracepoint that says what is sent into sockets (6.3 and later).
 pub(super) const SOCK_SEND_LENGTH: &str = "sock_send_length";
-/// The entries of all syscalls, of which a few tell the ship's events apart.
+/// The entries of all syscalls, of which a few tell the ship's events apart. For kernels that let none of
+/// [`ENTRIES`] be attached.
 pub(super) const SYS_ENTER: &str = "sys_enter";
+
+/// A program that sees the entries of one system call, where the kernel lets programs be called by its
+/// functions (x86_64 since 5.5, arm64 since 6.0, with `CONFIG_FUNCTION_TRACER`).
+pub struct Entry {
+    /// Its name, and that of the capture's status of it.
+    pub name: &'static str,
+    /// The call.
+    pub call: &'static str,
+    /// Whether only records tell what it tells.
+    pub for_records: bool,
+}
+
+/// All of them.
+pub const ENTRIES: &[Entry] = &[
+    entry("enter_writev", "writev", false),
+    entry("enter_epoll_pwait", "epoll_pwait", true),
+    entry("enter_sigaltstack", "sigaltstack", true),
+    entry("enter_fdatasync", "fdatasync", true),
+];
+
+const fn entry(name: &'static str, call: &'static str, for_records: bool) -> Entry {
+    Entry {
+        name,
+        call,
+        for_records,
+    }
+}
 
 /// Name of the sampling program.
 pub(super) const CPU_CLOCK: &str = "cpu_clock";

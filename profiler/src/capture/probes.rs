@@ -4,11 +4,15 @@
 //! Everything is held by file descriptors of this process: when it ends, in any way, nothing
 //! stays in the kernel.
 
+use std::os::fd::{AsFd as _, AsRawFd as _};
+
 use aya::maps::{MapData, ProgramArray, RingBuf};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
-use aya::programs::{PerfEvent, Program};
+use aya::programs::{FEntry, PerfEvent, Program};
 use aya::util::online_cpus;
 use aya::{Ebpf, EbpfLoader, Endianness, VerifierLogLevel};
+use profiler_common::arch::SYSCALL_PREFIX;
+use profiler_common::loss;
 use profiler_common::memory::Functions;
 use profiler_common::offsets::Offsets;
 use thiserror::Error;
@@ -16,10 +20,11 @@ use thiserror::Error;
 use super::ames;
 use super::btf::{Btf, BtfError};
 use super::maps::map_error;
+use super::misses::Misses;
 use super::offsets::{self, MissingField};
 use super::points::{
-    CPU_CLOCK, CPU_CLOCK_HOON, PAGE_FAULT_MAJOR, SOCK_SEND_LENGTH, SYS_ENTER, TRACEPOINTS,
-    Tracepoint,
+    CPU_CLOCK, CPU_CLOCK_HOON, ENTRIES, Entry, PAGE_FAULT_MAJOR, SOCK_SEND_LENGTH, SYS_ENTER,
+    TRACEPOINTS, Tracepoint,
 };
 use super::{kallsyms, sampling, writeback};
 use crate::model::{ProbeStatus, ProgramCost};
@@ -97,6 +102,8 @@ pub struct Probes {
     pub(super) ebpf: Ebpf,
     records: RingBuf<MapData>,
     statuses: Vec<ProbeStatus>,
+    /// What programs missed, with the reason that it is counted under.
+    pub(super) misses: Vec<(u32, Misses)>,
 }
 
 impl Probes {
@@ -121,11 +128,16 @@ impl Probes {
             ebpf,
             records,
             statuses: Vec::new(),
+            misses: Vec::new(),
         };
         // States are followed from the first switch seen; nothing is summed before the window.
         probes.set_window(u64::MAX, u64::MAX)?;
         let wanted = |tracepoint: &&Tracepoint| options.recording || !tracepoint.for_records;
         for tracepoint in TRACEPOINTS.iter().filter(wanted) {
+            if tracepoint.name == SYS_ENTER {
+                probes.attach_entries(options.recording, tracepoint.without, &kernel, &btf);
+                continue;
+            }
             let result = probes.attach_tracepoint(tracepoint.name, &kernel, &btf);
             if let (Err(reason), true) = (&result, tracepoint.required) {
                 return Err(ProbeError::Required {
@@ -147,8 +159,8 @@ impl Probes {
             probes.attach_empty(&btf);
             // Where sockets do not tell what is sent, system calls must, at everybody's cost.
             if kernel.tracepoint(SOCK_SEND_LENGTH).is_none() {
-                let result = probes.attach_tracepoint(SYS_ENTER, &kernel, &btf);
-                probes.note(SYS_ENTER, "how long the ship's events take", result.err());
+                let without = "how long the ship's events take";
+                probes.attach_entries(options.recording, without, &kernel, &btf);
             }
         }
         if !options.user_stacks {
@@ -170,7 +182,65 @@ impl Probes {
                 probes.note(CPU_CLOCK_HOON, "Hoon stacks", walking.err());
             }
         }
+        probes.open_misses();
         Ok(probes)
+    }
+
+    /// Lets the entries of the system calls be seen that bound an event: each by a program of its own,
+    /// which costs other calls nothing; where the kernel refuses one of these, all by one.
+    fn attach_entries(&mut self, recording: bool, without: &str, kernel: &Btf, btf: &aya::Btf) {
+        let wanted = |entry: &&Entry| recording || !entry.for_records;
+        let wanted = || ENTRIES.iter().filter(wanted);
+        let refused = wanted().find_map(|entry| {
+            let reason = self.attach_entry(entry, btf).err()?;
+            Some((entry, reason))
+        });
+        let Some((entry, reason)) = refused else {
+            for entry in wanted() {
+                self.note(entry.name, without, None);
+            }
+            return;
+        };
+        log::debug!("{}: {reason}; {SYS_ENTER} is used", entry.name);
+        for entry in wanted() {
+            if let Some(Program::FEntry(program)) = self.ebpf.program_mut(entry.name) {
+                // Not loaded: then there is nothing to do.
+                let _ = program.unload();
+            }
+        }
+        let result = self.attach_tracepoint(SYS_ENTER, kernel, btf);
+        self.note(SYS_ENTER, without, result.err());
+    }
+
+    fn attach_entry(&mut self, entry: &Entry, btf: &aya::Btf) -> Result<(), String> {
+        let Some(program) = self.ebpf.program_mut(entry.name) else {
+            return Err("the object holds no such program".to_owned());
+        };
+        let program: &mut FEntry = program.try_into().map_err(|e| chain(&e))?;
+        let function = format!("{SYSCALL_PREFIX}{}", entry.call);
+        program
+            .load(&function, btf)
+            .map_err(|error| chain(&error))?;
+        // A kernel that does not count them lets a program be run within itself.
+        let fd = program.fd().map_err(|error| chain(&error))?;
+        let misses = Misses::open(fd.as_fd().as_raw_fd())
+            .ok_or("this kernel does not count what a preempted program misses")?;
+        program.attach().map_err(|error| chain(&error))?;
+        self.misses.push((loss::ENTRY_MISSED, misses));
+        Ok(())
+    }
+
+    /// Opens the counters of what every other program misses.
+    fn open_misses(&mut self) {
+        let is_entry = |name: &str| ENTRIES.iter().any(|entry| entry.name == name);
+        let others = self.ebpf.programs().filter(|(name, _)| !is_entry(name));
+        let counters = others.filter_map(|(_, program)| {
+            // Not loaded: it misses nothing.
+            let fd = program.fd().ok()?;
+            Misses::open(fd.as_fd().as_raw_fd())
+        });
+        let counters = counters.map(|counter| (loss::RUN_MISSED, counter));
+        self.misses.extend(counters.collect::<Vec<_>>());
     }
 
     pub(super) fn note(&mut self, name: &str, without: &str, error: Option<String>) {

@@ -527,7 +527,7 @@ pub fn other_ships(
 pub fn open_code(roots: &Roots, executables: &mut Executables, tgid: u32) {
     let process = Process::new(roots, tgid);
     let root = process.root();
-    match process.mapped_code() {
+    match process.mapped_code(&Process::own(roots)) {
         Ok(code) => executables.add(
             tgid,
             code.into_iter().map(|code| OpenCode {

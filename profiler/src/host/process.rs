@@ -2,6 +2,7 @@
 
 mod inside;
 mod maps;
+mod vdso;
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
@@ -132,14 +133,15 @@ impl Process {
         maps::parse(&path, &bytes)
     }
 
-    /// Its code. A file that cannot be opened is left out.
+    /// Its code. A file that cannot be opened is left out, as is a vDSO that is not as long as that of
+    /// `own`, the process that reads: then it is for other system calls.
     ///
     /// # Errors
     /// If the mappings cannot be read.
-    pub fn mapped_code(&self) -> Result<Vec<MappedCode>, ReadError> {
+    pub fn mapped_code(&self, own: &Self) -> Result<Vec<MappedCode>, ReadError> {
         let maps = self.maps()?;
-        let code = maps.iter().filter(|map| map.executable && map.inode != 0);
-        let opened = code.filter_map(|map| {
+        let is_code = |map: &&Map| map.executable && (map.inode != 0 || map.name == MapName::Vdso);
+        let opened = maps.iter().filter(is_code).filter_map(|map| {
             let (start, end) = map.address;
             let path = match &map.name {
                 MapName::Path(path) => path.clone(),
@@ -148,7 +150,10 @@ impl Process {
             Some(MappedCode {
                 addresses: start..end,
                 file_offset: map.offset,
-                file: self.mapped_file(map)?,
+                file: match map.name {
+                    MapName::Vdso => own.vdso_of_length(end - start)?,
+                    _ => self.mapped_file(map)?,
+                },
                 path,
             })
         });
@@ -383,13 +388,14 @@ mod tests {
              2000-3000 r-xp 00000000 {own} {} /lib\n\
              3000-4000 r-xp 00000000 {other} {inode} /exe\n\
              4000-5000 rw-p 00002000 {own} {inode} /exe\n\
-             5000-6000 r-xp 00000000 {other} 5 /gone (deleted)\n",
+             5000-6000 r-xp 00000000 {other} 5 /gone (deleted)\n\
+             6000-7000 r-xp 00000000 00:00 0 [vdso]\n",
                 inode + 1,
             ),
         )
         .unwrap();
         std::fs::write(process.path("map_files/5000-6000"), "library").unwrap();
-        let code = process.mapped_code().unwrap();
+        let code = process.mapped_code(&process).unwrap();
         let found: Vec<(Range<u64>, u64, u64)> = code
             .iter()
             .map(|code| {

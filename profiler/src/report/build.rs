@@ -361,7 +361,7 @@ fn own_cost(meta: &Meta) -> OwnCost {
 }
 
 fn losses(losses: &Losses) -> Vec<Loss> {
-    const REASONS: [(u32, &str); 23] = [
+    const REASONS: [(u32, &str); 25] = [
         (
             loss::WAIT_RECORD,
             "long waits that are summed, but have no stack (ring buffer full)",
@@ -397,6 +397,14 @@ fn losses(losses: &Losses) -> Vec<Loss> {
         (
             loss::FRAME_PARTS,
             "messages of king and mars (their parts were not in memory)",
+        ),
+        (
+            loss::ENTRY_MISSED,
+            "ends of parts of events (the program that sees them was preempted)",
+        ),
+        (
+            loss::RUN_MISSED,
+            "runs of programs that interrupted themselves",
         ),
         (
             loss::HOON_RECORD,

@@ -31,7 +31,7 @@ const NO_SHIP: ShipProcess = ShipProcess {
     turn_ktime_ns: 0,
 };
 /// Every call of the program.
-const CALLS: [&str; 18] = [
+const CALLS: [&str; 19] = [
     "read",
     "readv",
     "recvmsg",
@@ -49,6 +49,7 @@ const CALLS: [&str; 18] = [
     "madvise",
     "pthread_mutex_timedlock",
     "pthread_cond_timedwait",
+    "clock_gettime",
     "fault",
 ];
 /// How long the programs may take to be where they stay.
@@ -224,9 +225,9 @@ fn assert_right(counts: &BTreeMap<&'static str, Count>) {
         let count = counts
             .get(call)
             .unwrap_or_else(|| panic!("no stack of {call}"));
-        // One stack of a hundred may be taken in code without any tables, such as the vDSO's.
+        // Of some calls so few stacks are taken that two wrong ones are chance; of all they are not.
         let least = LEAST_RATIO * count.all as f64;
-        assert!(count.right as f64 + 1.0 >= least, "{call}: {count:?}");
+        assert!(count.right as f64 + 2.0 >= least, "{call}: {count:?}");
     }
     let sum = |of: fn(&Count) -> u64| counts.values().map(of).sum::<u64>() as f64;
     assert!(sum(|c| c.right) >= LEAST_RATIO * sum(|c| c.all));

@@ -43,7 +43,7 @@ pub fn follow(
     summary: &mut EventsSummary,
 ) {
     let (messages, answers) = (messages(&course.asked), messages(&course.answered));
-    let lost = [loss::SYSCALL_RECORD, loss::FRAME_PARTS];
+    let lost = [loss::SYSCALL_RECORD, loss::FRAME_PARTS, loss::ENTRY_MISSED];
     let lost = lost.map(|reason| capture.meta.losses.of(reason));
     let Paired {
         pairs: (works, answered),

@@ -134,9 +134,14 @@ impl EventsSummary {
     }
 }
 
-/// Whether the entries of syscalls were seen: by one program, or by one for each in captures of before.
+/// Whether the entries of syscalls were seen: by one program, or by one for each (at tracepoints in
+/// captures of before).
 fn has_entries(meta: &Meta) -> bool {
-    let has = |call| meta.attached(&format!("sys_enter_{call}"));
+    let has = |call| {
+        ["enter", "sys_enter"]
+            .iter()
+            .any(|at| meta.attached(&format!("{at}_{call}")))
+    };
     meta.attached("sys_enter")
         || (["sigaltstack", "writev", "fdatasync"].into_iter().all(has)
             && (meta.ship.generation != Generation::Serf || has("epoll_pwait")))
