@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 
-use super::session::{loom_use, other_ships};
+use super::readings::{loom_use, other_ships};
 use super::{DONE, Format, INCOMPLETE, print};
 use crate::audit::{self, Facts, Outcome, References};
 use crate::baselines::{self, Baselines};

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::session::{self, CaptureOptions, Interrupts, Progress};
+use super::interrupts::Interrupts;
+use super::session::{self, CaptureOptions, Progress};
 use super::{DeepDive, Format, print, render, report_of, status};
 use crate::capture::file;
 use crate::capture::output::Output;

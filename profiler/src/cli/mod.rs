@@ -13,16 +13,18 @@ mod events;
 mod flamegraph;
 mod history;
 mod hoon;
+mod interrupts;
 mod journal;
 mod mass;
 mod now;
 mod ping;
+mod readings;
 mod report;
 mod sampler;
 mod session;
 mod trial;
 
-pub use session::open_code;
+pub use readings::open_code;
 
 use std::fmt::Display;
 use std::fs::File;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use clap::Args;
 
-use super::session::Interrupts;
+use super::interrupts::Interrupts;
 use super::{DONE, Format, INCOMPLETE, print};
 use crate::host::Roots;
 use crate::ping::{Fate, Ping, Pings, Way};

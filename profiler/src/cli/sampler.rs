@@ -12,8 +12,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::session::{self, Interrupts};
+use super::interrupts::{Interrupts, Signals};
 use super::{DONE, SamplerArgs};
+use super::{readings, session};
 use crate::capture::probes::{ProbeOptions, Probes};
 use crate::capture::symbols::Executables;
 use crate::capture::{naming, privileges};
@@ -68,7 +69,7 @@ pub(super) fn run(arguments: &SamplerArgs) -> anyhow::Result<u8> {
     // The code of the ships, which stacks are named by, can be opened for sure only now.
     let mut executables = Executables::default();
     for tgid in found.iter().flat_map(Ship::tgids) {
-        session::open_code(&roots, &mut executables, tgid);
+        readings::open_code(&roots, &mut executables, tgid);
     }
     // Attaching takes more memory than anything later does; windows tell their own largest.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
@@ -175,11 +176,7 @@ struct Sampler<'a> {
 
 impl Sampler<'_> {
     /// Samples until it is ended, as it is meant to be: by a signal or the stop file.
-    async fn sample(
-        &mut self,
-        stop: &Path,
-        interrupts: &mut session::Signals,
-    ) -> anyhow::Result<()> {
+    async fn sample(&mut self, stop: &Path, interrupts: &mut Signals) -> anyhow::Result<()> {
         let interval = Duration::from_secs(self.arguments.interval);
         let mut end = Instant::now() + interval;
         let mut tick = tokio::time::interval(TICK);
@@ -248,7 +245,7 @@ impl Sampler<'_> {
     fn enter_threads(&mut self, ship: &Ship) -> anyhow::Result<()> {
         let used = counters(self.roots, &ship.targets()).threads;
         let at_ktime_ns = now_ktime_ns();
-        let entries: Vec<_> = session::thread_states(self.roots, ship.tgids().iter())
+        let entries: Vec<_> = readings::thread_states(self.roots, ship.tgids().iter())
             .iter()
             .filter_map(|state| {
                 let sum_exec_ns = used.get(&state.tid)?.on_cpu_ns;
@@ -269,7 +266,7 @@ impl Sampler<'_> {
     fn open_code(&mut self, tgids: &[u32]) {
         for &tgid in tgids {
             if !self.executables.has(tgid) {
-                session::open_code(self.roots, &mut self.executables, tgid);
+                readings::open_code(self.roots, &mut self.executables, tgid);
             }
         }
     }

@@ -5,34 +5,35 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use profiler_common::neighbour::{FORGOTTEN, MAX_DEVICES};
-use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::time::Instant;
 
 use crate::capture::code::CodeTables;
-use crate::capture::debug_file;
 use crate::capture::privileges;
 use crate::capture::probes::{ProbeError, ProbeOptions, Probes};
 use crate::capture::recording::Recording;
-use crate::capture::symbols::{Executables, OpenCode};
+use crate::capture::symbols::Executables;
 use crate::hoon::HoonNames;
 use crate::host::block::takes_bios;
 use crate::host::cgroup::unified_group;
 use crate::host::counters::{counters, now_ktime_ns};
 use crate::host::firewall;
-use crate::host::memory::{self, Mappings, RangeUse};
+use crate::host::memory::{self, Mappings};
 use crate::host::neighbours::{self, NeighbourFacts, OtherShip};
 use crate::host::net::socket_cookies;
 use crate::host::process::Process;
 use crate::host::{Reading, Roots, host_facts};
-use crate::model::{
-    Clocks, EndReason, Losses, Meta, NS_PER_S, OwnUse, ProgramCost, Symbols, ThreadState, Totals,
-};
-use crate::ship::{self, KingCounters, MarsConfig, Setup, Ship, loom};
+use crate::model::{Clocks, EndReason, Losses, Meta, ProgramCost, Symbols, Totals};
+use crate::ship::{self, KingCounters, Setup, Ship, loom};
 use crate::unwind;
 
 use super::hoon::HoonLookUps;
+use super::interrupts::{Interrupts, Signals};
+use super::readings::{
+    cpu_time_ns, loom_use, open_code, other_ships, other_than, own_use, thread_ids, thread_states,
+    unix_ns,
+};
 
 /// How often the ring buffer is emptied. It never wakes us: that would cost a context switch a
 /// record.
@@ -71,9 +72,6 @@ pub enum SessionError {
     /// The kernel did not let privileges go.
     #[error("cannot give up privileges after attaching: {0}")]
     Privileges(#[from] rustix::io::Errno),
-    /// The runtime or a signal handler could not be set up.
-    #[error("cannot wait for signals and time: {0}")]
-    Runtime(#[from] std::io::Error),
 }
 
 /// A capture that was taken, before it is written or decoded.
@@ -128,55 +126,6 @@ pub struct Progress {
     pub records: u64,
 }
 
-/// The signals that end a capture early. They are heard from here on, so that what comes while the
-/// programs are being attached ends the capture as soon as it has begun.
-pub struct Interrupts {
-    runtime: tokio::runtime::Runtime,
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interrupts {
-    /// Begins to listen.
-    ///
-    /// # Errors
-    /// If the runtime or a signal handler cannot be set up.
-    pub fn listen() -> Result<Self, SessionError> {
-        // Of one thread: giving up privileges must reach all there are.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let inside = runtime.enter();
-        let interrupt = signal(SignalKind::interrupt())?;
-        let terminate = signal(SignalKind::terminate())?;
-        drop(inside);
-        Ok(Self {
-            runtime,
-            interrupt,
-            terminate,
-        })
-    }
-}
-
-/// The signals alone.
-pub struct Signals {
-    /// SIGINT.
-    pub interrupt: Signal,
-    /// SIGTERM.
-    pub terminate: Signal,
-}
-
-impl Interrupts {
-    /// The runtime that the signals are heard on, and the signals.
-    pub fn into_parts(self) -> (tokio::runtime::Runtime, Signals) {
-        let signals = Signals {
-            interrupt: self.interrupt,
-            terminate: self.terminate,
-        };
-        (self.runtime, signals)
-    }
-}
-
 /// Takes a capture of `ship`. Privileges are given up on the way, for good.
 ///
 /// # Errors
@@ -214,11 +163,13 @@ pub fn run(
     // Without it the report says that its own cost was not measured.
     let run_time_counting = aya::sys::enable_stats(aya::sys::Stats::RunTime).ok();
     privileges::give_up(sudo_caller)?;
-    let Interrupts {
+    let (
         runtime,
-        interrupt,
-        terminate,
-    } = interrupts;
+        Signals {
+            interrupt,
+            terminate,
+        },
+    ) = interrupts.into_parts();
     let session = Session {
         roots,
         ship,
@@ -499,118 +450,8 @@ fn diagnostics(probes: &mut Probes) -> Option<aya_log::EbpfLogger<&'static dyn l
         .ok()
 }
 
-/// Those of a host's ships that are not this one.
-fn other_than<'a>(ship: &Ship, ships: &'a [Ship]) -> impl Iterator<Item = &'a Ship> {
-    let king = ship.king.tgid;
-    ships.iter().filter(move |other| other.king.tgid != king)
-}
-
-/// The other ships of this host.
-pub fn other_ships(
-    ships: Result<Vec<Ship>, impl std::fmt::Display>,
-    ship: &Ship,
-) -> Reading<Vec<OtherShip>> {
-    match ships {
-        Ok(ships) => Reading::Known(
-            other_than(ship, &ships)
-                .map(|other| OtherShip {
-                    label: other.label(),
-                    tgids: other.tgids(),
-                })
-                .collect(),
-        ),
-        Err(error) => Reading::unknown(error.to_string()),
-    }
-}
-
-/// Opens the code of a process, which stacks are named by.
-pub fn open_code(roots: &Roots, executables: &mut Executables, tgid: u32) {
-    let process = Process::new(roots, tgid);
-    let root = process.root();
-    match process.mapped_code(&Process::own(roots)) {
-        Ok(code) => executables.add(
-            tgid,
-            code.into_iter().map(|code| OpenCode {
-                debug_file: root
-                    .as_ref()
-                    .and_then(|root| debug_file::find(&code.file, root, &code.path)),
-                addresses: code.addresses,
-                file_offset: code.file_offset,
-                file: code.file,
-            }),
-        ),
-        Err(error) => executables.add_error(tgid, error.to_string()),
-    }
-}
-
-/// What part of mars' loom is in memory.
-pub fn loom_use(roots: &Roots, ship: &Ship) -> Reading<RangeUse> {
-    let Some(mars) = &ship.mars else {
-        return Reading::unknown("the ship has no Nock process");
-    };
-    let Some(bytes) = ship.config.as_ref().and_then(MarsConfig::loom_bytes) else {
-        return Reading::unknown("mars' arguments do not tell the size of its loom");
-    };
-    memory::range_use(&Process::new(roots, mars.tgid), &loom::range(bytes)).into()
-}
-
-fn thread_ids(roots: &Roots, tgid: u32) -> Vec<u32> {
-    Process::new(roots, tgid).thread_ids().unwrap_or_default()
-}
-
-/// What procfs says of all threads of some processes.
-pub fn thread_states<'a>(roots: &Roots, tgids: impl Iterator<Item = &'a u32>) -> Vec<ThreadState> {
-    let mut states = Vec::new();
-    for &tgid in tgids {
-        let process = Process::new(roots, tgid);
-        for tid in thread_ids(roots, tgid) {
-            let thread = process.thread(tid);
-            let Ok(stat) = thread.stat() else { continue };
-            let syscall_nr = match thread.syscall() {
-                Ok(procfs_core::process::Syscall::Blocked { syscall_number, .. }) => {
-                    i32::try_from(syscall_number).ok()
-                }
-                _ => None,
-            };
-            states.push(ThreadState {
-                tgid,
-                tid,
-                comm: stat.comm,
-                state: stat.state,
-                syscall_nr,
-            });
-        }
-    }
-    states
-}
-
 /// Sleeps until a moment of `CLOCK_MONOTONIC`.
 async fn until(ktime_ns: u64) {
     let left = ktime_ns.saturating_sub(now_ktime_ns());
     tokio::time::sleep(Duration::from_nanos(left)).await;
-}
-
-fn nanoseconds(clock: ClockId) -> u64 {
-    let now = clock_gettime(clock);
-    now.tv_sec.unsigned_abs() * NS_PER_S + now.tv_nsec.unsigned_abs()
-}
-
-/// `CLOCK_REALTIME` now.
-pub fn unix_ns() -> u64 {
-    nanoseconds(ClockId::Realtime)
-}
-
-/// CPU time of this process so far.
-pub fn cpu_time_ns() -> u64 {
-    nanoseconds(ClockId::ProcessCPUTime)
-}
-
-/// What this process has used since its CPU time was `cpu_start_ns`.
-pub fn own_use(roots: &Roots, cpu_start_ns: u64) -> OwnUse {
-    let status = Process::own(roots).status().ok();
-    let max_resident_kib = status.and_then(|status| status.vmhwm).unwrap_or(0);
-    OwnUse {
-        cpu_ns: cpu_time_ns().saturating_sub(cpu_start_ns),
-        max_resident_bytes: max_resident_kib * 1024,
-    }
 }

@@ -29,6 +29,9 @@ pub struct Kernel {
     label: &'static str,
     /// Probes that it cannot have.
     pub lacks: &'static [&'static str],
+    /// Whether its functions call programs, and it counts what these miss (since 5.12): then the entries of
+    /// a few system calls are seen there, and not those of all.
+    pub counts_misses: bool,
 }
 
 /// Tracepoints that came with 6.3.
@@ -41,18 +44,21 @@ pub const KERNELS: [Kernel; 3] = [
         suite: "bullseye-security",
         label: "Debian-Security",
         lacks: SINCE_6_3,
+        counts_misses: false,
     },
     Kernel {
         series: "6.1",
         suite: "bookworm",
         label: "Debian",
         lacks: SINCE_6_3,
+        counts_misses: true,
     },
     Kernel {
         series: "6.12",
         suite: "trixie",
         label: "Debian",
         lacks: &[],
+        counts_misses: true,
     },
 ];
 

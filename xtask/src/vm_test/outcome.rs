@@ -13,6 +13,16 @@ use super::kernel::Kernel;
 /// Beside the tracepoints, which `profile doctor` lists.
 const CPU_CLOCK: [&str; 2] = ["cpu_clock", "cpu_clock_hoon"];
 
+/// The tracepoint of all system calls, and the programs that a kernel has in its place which calls
+/// programs from its functions.
+const ALL_ENTRIES: &str = "sys_enter";
+const ENTRIES: [&str; 4] = [
+    "enter_writev",
+    "enter_epoll_pwait",
+    "enter_sigaltstack",
+    "enter_fdatasync",
+];
+
 /// How `profile doctor` names its checks of tracepoints.
 const TRACEPOINT: &str = "tracepoint-";
 
@@ -188,6 +198,10 @@ pub fn judge(kernel: &Kernel, profile: &Path, results: &Path) -> Result<Vec<Stri
         .filter_map(|check| check.id.strip_prefix(TRACEPOINT))
         .collect();
     probes.extend(CPU_CLOCK);
+    if kernel.counts_misses {
+        probes.retain(|name| *name != ALL_ENTRIES);
+        probes.extend(ENTRIES);
+    }
     let fates: Vec<_> = probes
         .iter()
         .map(|name| (*name, fate(&report, name)))

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::capture::naming::children_cpu_ns;
 use crate::capture::probes::Probes;
-use crate::cli::session;
+use crate::cli::readings;
 use crate::host::Roots;
 use crate::host::counters::now_ktime_ns;
 use crate::host::kernel::scheduler_counters;
@@ -63,7 +63,7 @@ impl Cost {
 
 /// CPU time of this process and its children so far.
 pub fn cpu_ns() -> u64 {
-    session::cpu_time_ns() + children_cpu_ns()
+    readings::cpu_time_ns() + children_cpu_ns()
 }
 
 impl Meter {

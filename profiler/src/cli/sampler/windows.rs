@@ -10,7 +10,7 @@ use profiler_common::sched::STATE_BLOCKED;
 use super::labels::Labels;
 use super::meter::{self, Cost};
 use super::{Sampled, Sampler};
-use crate::cli::session;
+use crate::cli::readings;
 use crate::hoon::HoonNames;
 use crate::host::counters::{KernelCounters, counters, now_ktime_ns};
 use crate::host::process::Process;
@@ -37,7 +37,7 @@ impl Moment {
     pub(super) fn now() -> Self {
         Self {
             ktime_ns: now_ktime_ns(),
-            unix_ns: session::unix_ns(),
+            unix_ns: readings::unix_ns(),
         }
     }
 }
@@ -96,7 +96,7 @@ impl Sampler<'_> {
         Readings {
             counters: counters(self.roots, &ship.targets()),
             loom: loom::answer(self.roots, ship),
-            thread_states: session::thread_states(self.roots, tgids.iter()),
+            thread_states: readings::thread_states(self.roots, tgids.iter()),
             cpu_ns: meter::cpu_ns(),
         }
     }
@@ -200,7 +200,7 @@ impl Sampler<'_> {
             own_tgid: std::process::id(),
             own_use: OwnUse {
                 cpu_ns: ended.cpu_ns.saturating_sub(start.cpu_ns),
-                ..session::own_use(self.roots, 0)
+                ..readings::own_use(self.roots, 0)
             },
             record_bytes: 0,
             records: 0,
@@ -217,7 +217,7 @@ impl Sampler<'_> {
             max_age: Duration::from_secs(self.arguments.keep_days * 86_400),
             max_bytes: self.arguments.max_size << 20,
         };
-        let now_unix_ns = session::unix_ns();
+        let now_unix_ns = readings::unix_ns();
         match self.store.append(window) {
             Ok(()) => {}
             Err(StoreError::Full { .. }) => {
