@@ -355,7 +355,7 @@ fn summary(times: &Times) -> TimesSummary {
     }
 }
 
-/// How much the king's counters grew. It is asked just before the window opens and just after it closes.
+/// How much the king's counters grew. It is asked just after the window opens and just before it closes.
 fn king(meta: &Meta) -> Reading<BTreeMap<String, u64>> {
     let ends = (&meta.king_counters_start, &meta.king_counters_end);
     let (before, after) = match ends {

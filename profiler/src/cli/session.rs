@@ -244,7 +244,6 @@ impl Session<'_> {
             self.probes
                 .watch_device(device.major, device.minor, takes_bios)?;
         }
-        let king_counters_start = self.king_counters.read();
         let start_ktime_ns = now_ktime_ns() + LEAD.as_nanos() as u64;
         self.probes.set_window(start_ktime_ns, u64::MAX)?;
         until(start_ktime_ns).await;
@@ -254,18 +253,19 @@ impl Session<'_> {
         let loom_start = loom::answer(self.roots, &self.ship);
         let thread_states_start = thread_states(self.roots, self.ship.tgids().iter());
         self.mappings_start = self.mappings(&self.ship.tgids(), &[]);
+        let counted_start = self.king_counters.read();
 
         let mut recording = Recording::default();
         let (ended, program_costs, cost_measured_ns) = self
             .drain(&mut recording, run_time_counting, progress)
             .await?;
 
+        let counted_end = self.king_counters.read();
         let end_ktime_ns = now_ktime_ns() + LEAD.as_nanos() as u64;
         self.probes.set_window(start_ktime_ns, end_ktime_ns)?;
         until(end_ktime_ns).await;
         let counters_end = counters(self.roots, &targets);
         let loom_end = loom::answer(self.roots, &self.ship);
-        let king_counters_end = self.king_counters.read();
         tokio::time::sleep(SETTLE).await;
         self.take_records(&mut recording);
         let totals = self.probes.totals()?;
@@ -305,8 +305,12 @@ impl Session<'_> {
             loom_end,
             mappings,
             loom_use: loom_use(self.roots, &self.ship),
-            king_counters_start,
-            king_counters_end,
+            under_way: [&counted_start, &counted_end]
+                .into_iter()
+                .filter_map(|counted| counted.under_way)
+                .collect(),
+            king_counters_start: counted_start.datagrams,
+            king_counters_end: counted_end.datagrams,
             setup: Reading::Known(self.setup),
             neighbours: Reading::Known(neighbours),
             losses,

@@ -38,6 +38,18 @@ pub struct Capture {
     pub hoon: HoonNames,
 }
 
+/// What the king said of its messages to mars that were not answered (`lord/queue` of `%peel /info`), at a
+/// moment between two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnderWay {
+    /// When it was about to be asked.
+    pub asked_ktime_ns: u64,
+    /// When its answer had been read.
+    pub told_ktime_ns: u64,
+    /// How many.
+    pub messages: u64,
+}
+
 /// Circumstances of a capture.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Meta {
@@ -82,10 +94,13 @@ pub struct Meta {
     pub mappings: BTreeMap<u32, Mappings>,
     /// What part of the loom was in memory when the window closed.
     pub loom_use: Reading<RangeUse>,
-    /// What the king itself counted of its datagrams before the window opened, by vere's names.
+    /// What the king said, each time that it was asked, of what it had sent to mars.
+    #[serde(default)]
+    pub under_way: Vec<UnderWay>,
+    /// What the king itself counted of its datagrams when the window had opened, by vere's names.
     #[serde(default = "king_not_asked")]
     pub king_counters_start: Reading<BTreeMap<String, u64>>,
-    /// The same after it closed.
+    /// The same before it closed.
     #[serde(default = "king_not_asked")]
     pub king_counters_end: Reading<BTreeMap<String, u64>>,
     /// How the ship is set up on its host.

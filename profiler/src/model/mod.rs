@@ -14,7 +14,7 @@ mod window_sum;
 
 pub use capture::{
     AmesTotals, Capture, Clocks, EndReason, Losses, Meta, NeighbourTotals, OwnUse, ProbeStatus,
-    ProgramCost, ThreadState, Totals, WritebackTotals, king_not_asked, packet_order,
+    ProgramCost, ThreadState, Totals, UnderWay, WritebackTotals, king_not_asked, packet_order,
 };
 pub use event::{
     BioDoneEvent, BioEvent, Call, Event, FaultEvent, HoonEvent, SampleEvent, SampledStack,

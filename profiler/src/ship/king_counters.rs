@@ -1,15 +1,27 @@
-//! What the king itself counts of its datagrams (`%peel /info`), asked at both ends of a capture.
+//! What the king itself counts (`%peel /info`), asked at both ends of a capture: its datagrams, and how many
+//! messages to mars are under way.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Ship;
-use super::conn::{Answer, Conn, ConnError, Question};
+use super::conn::{Answer, Conn, Question};
+use crate::host::counters::now_ktime_ns;
 use crate::host::{Reading, Roots};
+use crate::model::UnderWay;
 
 /// How long the king may take. It answers in half a millisecond, unless it is busy; then its own counters
 /// are not worth that the capture waits.
 const LIMIT: Duration = Duration::from_millis(250);
+
+/// What the king said.
+#[derive(Debug)]
+pub struct Counted {
+    /// What it counted of its datagrams until now, by vere's names.
+    pub datagrams: Reading<BTreeMap<String, u64>>,
+    /// Its messages to mars.
+    pub under_way: Option<UnderWay>,
+}
 
 /// The king's counters, or why they cannot be asked for.
 #[derive(Debug)]
@@ -21,26 +33,33 @@ impl KingCounters {
         Self(Conn::open(roots, ship, LIMIT).map_err(|error| error.to_string()))
     }
 
-    /// What it counted until now, by vere's names.
-    pub fn read(&mut self) -> Reading<BTreeMap<String, u64>> {
-        let asked = match &mut self.0 {
-            Ok(conn) => ask(conn).map_err(|error| error.to_string()),
-            Err(reason) => return Reading::unknown(reason.clone()),
+    /// Asks it.
+    pub fn read(&mut self) -> Counted {
+        let nothing = |reason: String| Counted {
+            datagrams: Reading::unknown(reason),
+            under_way: None,
         };
-        match asked {
-            Ok(Some(counters)) => Reading::Known(counters),
-            Ok(None) => {
+        let conn = match &mut self.0 {
+            Ok(conn) => conn,
+            Err(reason) => return nothing(reason.clone()),
+        };
+        let asked_ktime_ns = now_ktime_ns();
+        let info = match conn.answer_to(Question::Info, LIMIT) {
+            Ok(Some(Answer::Info(info))) => info,
+            Ok(_) => {
                 let after = LIMIT.as_millis();
-                Reading::unknown(format!("the king did not answer within {after} ms"))
+                return nothing(format!("the king did not answer within {after} ms"));
             }
-            Err(reason) => Reading::unknown(reason),
+            Err(error) => return nothing(error.to_string()),
+        };
+        let told_ktime_ns = now_ktime_ns();
+        Counted {
+            datagrams: Reading::Known(info.ames),
+            under_way: info.queue.map(|messages| UnderWay {
+                asked_ktime_ns,
+                told_ktime_ns,
+                messages,
+            }),
         }
     }
-}
-
-fn ask(conn: &mut Conn) -> Result<Option<BTreeMap<String, u64>>, ConnError> {
-    Ok(match conn.answer_to(Question::Info, LIMIT)? {
-        Some(Answer::Info(info)) => Some(info.ames),
-        _ => None,
-    })
 }

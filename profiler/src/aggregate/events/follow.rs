@@ -10,8 +10,9 @@ use super::frame::Frame;
 use super::message::Errand;
 use super::pairing::{self, Evidence, LIMIT, Message, Paired};
 use super::release::{Release, Releases};
-use super::rest::{arrival, is_idle_in_epoll};
+use super::rest::{arrival, is_idle_in_epoll, turn};
 use super::timeline::{Absence, Timeline};
+use super::under_way;
 use super::{Content, EventSpan, EventsSummary};
 use crate::model::{Capture, SyscallEvent};
 
@@ -42,7 +43,11 @@ pub fn follow(
     king_calls: &[&SyscallEvent],
     summary: &mut EventsSummary,
 ) {
-    let (messages, answers) = (messages(&course.asked), messages(&course.answered));
+    let messages = messages(&course.asked, |sent| turn(sent, king_calls));
+    let answers = self::messages(&course.answered, |_| None);
+    let nothing = Timeline::default();
+    let king = summary.king.and_then(|king| summary.timelines.get(&king));
+    let king = king.unwrap_or(&nothing);
     let lost = [loss::SYSCALL_RECORD, loss::FRAME_PARTS, loss::ENTRY_MISSED];
     let lost = lost.map(|reason| capture.meta.losses.of(reason));
     let Paired {
@@ -56,15 +61,14 @@ pub fn follow(
         commits: &summary.commits,
         rests: &course.rests,
         quiet: &course.quiet,
+        said: under_way::at_beginning(&capture.meta.under_way, &messages, &answers, king),
         at_once: summary.king_commits,
         has_gaps: lost.iter().any(|count| *count > 0),
     });
-    let nothing = Timeline::default();
-    let king = summary.king.and_then(|king| summary.timelines.get(&king));
     let follower = Follower {
         capture,
         king_calls,
-        king: king.unwrap_or(&nothing),
+        king,
         releases: match summary.king_commits {
             true => Releases::of_king(capture, course, king_calls, summary),
             false => Releases::OfMars,
@@ -145,9 +149,10 @@ fn sent_at_limit(spans: &[EventSpan]) -> u64 {
     count
 }
 
-fn messages(frames: &[Frame]) -> Vec<Message> {
+fn messages(frames: &[Frame], turn: impl Fn(u64) -> Option<u64>) -> Vec<Message> {
     let messages = frames.iter().map(|frame| Message {
         sent_ktime_ns: frame.sent_ktime_ns,
+        turn_ktime_ns: turn(frame.sent_ktime_ns),
         content: frame.content.clone(),
     });
     messages.collect()

@@ -19,6 +19,7 @@ mod release;
 mod rest;
 mod span;
 mod timeline;
+mod under_way;
 mod unread;
 
 pub use away::snapshots;

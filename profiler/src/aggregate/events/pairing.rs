@@ -16,6 +16,8 @@ use super::message::Content;
 pub struct Message {
     /// When it was about to be sent.
     pub sent_ktime_ns: u64,
+    /// When the king began to wait for what made it send this; nothing if it is not known, or mars sent it.
+    pub turn_ktime_ns: Option<u64>,
     /// What it is.
     pub content: Content,
 }
@@ -55,6 +57,8 @@ pub struct Evidence<'a> {
     pub rests: &'a [u64],
     /// Those of them at which all of it was answered, too.
     pub quiet: &'a [u64],
+    /// How many messages were under way before the first, if the king said it.
+    pub said: Option<usize>,
     /// Whether mars answers an event as soon as it is computed: up to v3.5. Then `commits` are the king's,
     /// and tell nothing here.
     pub at_once: bool,
@@ -89,11 +93,14 @@ pub fn pair(evidence: &Evidence<'_>) -> Paired {
         return of_all(pairs, false);
     }
     let pairs = rests::pairs(evidence);
-    if !evidence.has_gaps
-        && matched(&pairs) < evidence.messages.len() / 2
-        && let Some(pairs) = limit::pairs(evidence)
-    {
-        return of_all(pairs, true);
+    if !evidence.has_gaps && matched(&pairs) < evidence.messages.len() / 2 {
+        let pairs = |earlier: Option<usize>| limit::pairs(evidence, earlier?);
+        if let Some(pairs) = pairs(evidence.said) {
+            return of_all(pairs, false);
+        }
+        if let Some(pairs) = pairs(limit::earlier(evidence)) {
+            return of_all(pairs, true);
+        }
     }
     Paired {
         pairs,

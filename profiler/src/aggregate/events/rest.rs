@@ -62,6 +62,17 @@ pub fn is_committing(commits: &[Commit], from: u64, to: u64) -> bool {
         .is_some_and(|last| from < commits[last].end_ktime_ns)
 }
 
+/// When the king began to wait for what the turn of its loop is about that sent a message.
+pub fn turn(sent_ktime_ns: u64, calls: &[&SyscallEvent]) -> Option<u64> {
+    let until = calls.partition_point(|call| call.ktime_ns <= sent_ktime_ns);
+    let mut before = calls[..until].iter().rev();
+    before.find_map(|call| match call.call {
+        Call::Frame { turn_ktime_ns, .. } if call.ktime_ns == sent_ktime_ns => turn_ktime_ns,
+        Call::LoopTurn => Some(call.ktime_ns),
+        _ => None,
+    })
+}
+
 /// When the turn of the king's loop began that sent a message.
 pub fn arrival(
     sent_ktime_ns: u64,
@@ -69,15 +80,7 @@ pub fn arrival(
     king: &Timeline,
     idles: impl Fn(&Absence) -> bool,
 ) -> u64 {
-    let until = calls.partition_point(|call| call.ktime_ns <= sent_ktime_ns);
-    let turn = calls[..until]
-        .iter()
-        .rev()
-        .find_map(|call| match call.call {
-            Call::Frame { turn_ktime_ns, .. } if call.ktime_ns == sent_ktime_ns => turn_ktime_ns,
-            Call::LoopTurn => Some(call.ktime_ns),
-            _ => None,
-        });
+    let turn = turn(sent_ktime_ns, calls);
     let last = king.last_before(sent_ktime_ns);
     let woken = king
         .within(turn.unwrap_or(0), sent_ktime_ns)

@@ -38,6 +38,12 @@ pub struct Timeline {
 }
 
 impl Timeline {
+    /// Made for a test.
+    #[cfg(test)]
+    pub fn of_absences(absences: Vec<Absence>) -> Self {
+        Self { absences }
+    }
+
     /// Of a thread.
     pub fn of(capture: &Capture, thread: ThreadId) -> Self {
         let waits = capture.events.iter().filter_map(|event| match event {

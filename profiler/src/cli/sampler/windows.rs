@@ -190,6 +190,7 @@ impl Sampler<'_> {
             loom_end: ended.loom,
             mappings: BTreeMap::new(),
             loom_use: Reading::unknown("not read while sampling: it holds the ship up"),
+            under_way: Vec::new(),
             king_counters_start: king_not_asked(),
             king_counters_end: king_not_asked(),
             setup: Setup::not_kept(),

@@ -59,6 +59,7 @@ fn meta(roots: &Roots, ship: &Ship) -> Meta {
         loom_end: loom::answer(roots, ship),
         mappings: BTreeMap::new(),
         loom_use: Reading::unknown("it was not read"),
+        under_way: Vec::new(),
         king_counters_start: king_not_asked(),
         king_counters_end: king_not_asked(),
         setup: Reading::Known(ship::setup(roots, ship, &rules)),

@@ -1,17 +1,23 @@
-//! Pairing for a ship so busy that mars never sleeps.
+//! Pairing for a ship so busy that mars never sleeps, by how many messages were under way when the capture
+//! began: the king says it, or its limit tells.
 
 use super::{Evidence, LIMIT, Message, Pairs};
 use crate::aggregate::events::EventKind;
 use crate::aggregate::events::computation::{Computation, Work, take_first};
 
 /// How often the king must have been at its limit for it to tell anything.
-const MIN_AT_LIMIT: usize = 20;
+const MIN_AT_LIMIT: usize = 5;
+/// The same where it is not known when the turns of its loop began.
+const MIN_AT_LIMIT_WITHOUT_TURNS: usize = 20;
+/// Share of the messages at the limit that an answer must have drawn.
+const DRAWN_RATIO: f64 = 0.75;
 
-/// What belongs to each message. If mars never sleeps, the king always has its limit of messages
-/// under way, and that tells how many were when the capture began: where the number of the unanswered
-/// has its largest value again and again, this value is the limit. Events were computed at the latest
-/// possible moment before their answers: a sync, by which commits become durable, lies between.
-pub fn pairs(evidence: &Evidence<'_>) -> Option<Pairs> {
+/// How many messages were under way, by the king's limit: where the number of the unanswered has its largest
+/// value again and again, this value is the limit. But for one case: somebody who sends a request as soon as
+/// the last is answered keeps any number under way. A king at its limit has the next message, and sends it
+/// in the turn of its loop that an answer began (`pkg/vere/pier.c`, `_pier_work`); a request takes a turn of
+/// its own.
+pub fn earlier(evidence: &Evidence<'_>) -> Option<usize> {
     let (messages, answers) = (evidence.messages, evidence.answers);
     let unanswered: Vec<isize> = messages
         .iter()
@@ -22,11 +28,17 @@ pub fn pairs(evidence: &Evidence<'_>) -> Option<Pairs> {
         })
         .collect();
     let most = *unanswered.iter().max()?;
-    let at_limit = unanswered.iter().filter(|count| **count == most).count();
+    let at_limit = messages.iter().zip(&unanswered);
+    let at_limit = at_limit.filter(|(_, count)| **count == most);
+    let at_limit: Vec<&Message> = at_limit.map(|(message, _)| message).collect();
     let earlier = usize::try_from(LIMIT as isize - most).ok()?;
-    if at_limit < MIN_AT_LIMIT || earlier > LIMIT {
-        return None;
-    }
+    (is_limit(&at_limit, answers) && earlier <= LIMIT).then_some(earlier)
+}
+
+/// What belongs to each message if `earlier` were under way before the first. Events were computed at the
+/// latest possible moment before their answers: a sync, by which commits become durable, lies between.
+pub fn pairs(evidence: &Evidence<'_>, earlier: usize) -> Option<Pairs> {
+    let (messages, answers) = (evidence.messages, evidence.answers);
     let answered: Vec<Option<u64>> = (0..messages.len())
         .map(|i| answers.get(i + earlier).map(|a| a.sent_ktime_ns))
         .collect();
@@ -60,6 +72,24 @@ pub fn pairs(evidence: &Evidence<'_>) -> Option<Pairs> {
         Some(group)
     });
     Some((works.collect(), answered))
+}
+
+/// Whether messages show that the king had sent as many as it does.
+fn is_limit(messages: &[&Message], answers: &[Message]) -> bool {
+    if messages
+        .iter()
+        .all(|message| message.turn_ktime_ns.is_none())
+    {
+        return messages.len() >= MIN_AT_LIMIT_WITHOUT_TURNS;
+    }
+    let is_drawn = |message: &Message| {
+        let before = answers.partition_point(|a| a.sent_ktime_ns <= message.sent_ktime_ns);
+        let answer = before.checked_sub(1).map(|last| &answers[last]);
+        let turn = message.turn_ktime_ns;
+        answer.is_some_and(|answer| turn.is_some_and(|turn| turn <= answer.sent_ktime_ns))
+    };
+    let drawn = messages.iter().filter(|message| is_drawn(message)).count();
+    messages.len() >= MIN_AT_LIMIT && drawn as f64 >= messages.len() as f64 * DRAWN_RATIO
 }
 
 /// Computations, each failed one with its note.

@@ -15,6 +15,7 @@ fn evidence<'a>(
         commits: &[],
         rests: &[],
         quiet: &[],
+        said: None,
         at_once: false,
         has_gaps: false,
     }
@@ -35,6 +36,7 @@ fn answers(messages: &[Message], answers: &[Message], quiet: &[u64]) -> Vec<Opti
 fn message(sent_ktime_ns: u64, content: Content) -> Message {
     Message {
         sent_ktime_ns,
+        turn_ktime_ns: None,
         content,
     }
 }
@@ -123,7 +125,29 @@ fn a_king_at_its_limit_tells_how_many_were_under_way() {
         messages: &messages[..5],
         ..whole
     };
-    assert!(limit::pairs(&few).is_none());
+    assert!(limit::earlier(&few).is_none());
+    // They are enough if the king says it.
+    let paired = pair(&Evidence {
+        said: Some(10),
+        ..few
+    });
+    assert!(!paired.by_limit);
+    assert_eq!(starts(&paired.pairs.0)[0], Some(at(8)));
+    // Five are enough where the king waited before the answer came, and sent the next message in that turn.
+    let drawn = |wait_ns: u64| -> Vec<Message> {
+        let begun = |message: &Message| Some(message.sent_ktime_ns - wait_ns);
+        let drawn = messages.iter().map(|message| Message {
+            turn_ktime_ns: begun(message),
+            ..message.clone()
+        });
+        drawn.collect()
+    };
+    let of = |messages: &[Message]| limit::earlier(&Evidence { messages, ..whole });
+    assert_eq!(of(&drawn(3)[..6]), Some(10));
+    assert_eq!(of(&drawn(3)[..5]), None);
+    // Whoever sends a request when the last was answered keeps as many under way, and the king waits again
+    // before it comes: that may be any number.
+    assert_eq!(of(&drawn(0)), None);
 }
 
 fn commit(sync_ktime_ns: u64, end_ktime_ns: u64) -> Commit {
