@@ -13,8 +13,8 @@ use crate::aggregate::hoon::HoonSummary;
 use crate::aggregate::neighbour::NeighbourKind;
 use crate::aggregate::udp::UdpSummary;
 use crate::attribute::{
-    Attribution, Cause, EventTimes, HEALTHY_STALL_RATIO, LONG_WAIT_NS, Leaf, Party, VerdictKind,
-    blame,
+    Attribution, Cause, EventTimes, HEALTHY_STALL_RATIO, LONG_WAIT_NS, Leaf, MIN_EVENTS, Party,
+    VerdictKind, blame,
 };
 use crate::model::{Meta, sum};
 use crate::report::build::device_name;
@@ -40,11 +40,15 @@ pub fn basis(attribution: &Attribution, summaries: &Summaries) -> String {
         }
         None => {
             let why = match &summaries.events {
-                Some(events) => format!(
-                    "{} of {} events followed",
-                    count(events.spans.len() as u64),
-                    count(events.spans.len() as u64 + events.unmatched)
-                ),
+                Some(events) => {
+                    let followed = events.spans.len() as u64;
+                    let needed = match followed < MIN_EVENTS {
+                        true => format!("; {MIN_EVENTS} are needed"),
+                        false => String::new(),
+                    };
+                    let all = count(followed + events.unmatched);
+                    format!("{} of {all} events followed{needed}", count(followed))
+                }
                 None => "events could not be followed".to_owned(),
             };
             format!("time in which king, mars, commit worker did not idle ({why})")

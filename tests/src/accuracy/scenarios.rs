@@ -193,7 +193,7 @@ fn single() -> Vec<Scenario> {
     vec![
         new("commit-40", ship(20.0, 2_000), "disk", &[writes(40)]).on_disk(),
         new("commit-15", ship(20.0, 2_000), "disk", &[writes(15)]).on_disk(),
-        new("snapshot-256", snapping(256), "disk", &[]).on_disk(),
+        new("snapshot-384", snapping(384), "disk", &[]).on_disk(),
         new("snapshot-512", snapping(512), "disk", &[]).on_disk(),
         new(
             "first-touch-150",
@@ -218,7 +218,7 @@ fn single() -> Vec<Scenario> {
             &[Fault::Memory(40 * MIB), reads(200)],
         )
         .evicting()
-        .longer(),
+        .lasting(8),
         new(
             "evicted-24",
             reading(4096),
@@ -226,7 +226,7 @@ fn single() -> Vec<Scenario> {
             &[Fault::Memory(24 * MIB), reads(200)],
         )
         .evicting()
-        .longer(),
+        .lasting(8),
         new(
             "swapped-12",
             pages(ship(2.5, 60_000), 4096, 160),
@@ -325,7 +325,7 @@ fn mixtures() -> Vec<Scenario> {
             ],
         )
         .evicting()
-        .longer(),
+        .lasting(8),
         new(
             "behind+hogs-1+quota-50",
             ship(40.0, 15_000),
