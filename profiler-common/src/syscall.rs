@@ -16,9 +16,6 @@ pub const CALL_FDATASYNC: u32 = 3;
 /// kings whose own workers commit (vere up to 3.5); for others the frame says when its turn began.
 pub const CALL_EPOLL_PWAIT: u32 = 4;
 
-/// Number of calls, and one.
-pub const CALLS: u32 = 5;
-
 /// `SS_DISABLE` (`include/uapi/linux/signal.h`).
 pub const SS_DISABLE: u32 = 2;
 

@@ -19,18 +19,17 @@ use profiler_common::loss as reason;
 use profiler_common::record::{KIND_SYSCALL, RecordHeader};
 use profiler_common::ship::ShipProcess;
 use profiler_common::syscall::{
-    CALL_EPOLL_PWAIT, CALL_FDATASYNC, CALL_SIGALTSTACK, CALL_WRITEV, CALLS, EVENT_NUMBER_ADDRESS,
-    HEAD_BYTES, SS_DISABLE, SignalStack, SyscallRecord, SyscallScratch,
+    CALL_EPOLL_PWAIT, CALL_FDATASYNC, CALL_SIGALTSTACK, CALL_WRITEV, EVENT_NUMBER_ADDRESS,
+    HEAD_BYTES, IoVector, SS_DISABLE, SignalStack, SyscallRecord, SyscallScratch,
 };
 
 use crate::kernel::{load, offset};
 use crate::{NO_WAKEUP, RECORDS, loss, recording, ship, turnaround};
 
-/// Where a record is built, by the call: a thread may be preempted in the program of one call by another
-/// that makes another call. Within a program of its own the kernel does not run it again, and counts that
-/// (`recursion_misses`).
+/// Where the record of a frame is built. A thread may be preempted meanwhile, but not by the same program:
+/// that one the kernel does not run, and counts it (`recursion_misses`).
 #[map]
-static SYSCALL_SCRATCH: PerCpuArray<SyscallScratch> = PerCpuArray::with_max_entries(CALLS, 0);
+static FRAME_SCRATCH: PerCpuArray<SyscallScratch> = PerCpuArray::with_max_entries(1, 0);
 
 /// `raw_syscalls:sys_enter(regs, id)`: any thread of the machine enters a syscall.
 #[btf_tracepoint(function = "sys_enter")]
@@ -146,43 +145,67 @@ impl Caller {
         unsafe { (*self.process).is_king != 0 }
     }
 
-    /// Sends a record, with what of the frame at `head` fits.
+    /// Sends a record.
     #[inline(always)]
-    fn record(&self, call: u32, fd: u64, value: u64, detail: u64, head: u64) -> Option<()> {
-        let scratch = SYSCALL_SCRATCH.get_ptr_mut(call)?;
+    fn record(&self, call: u32, fd: u64, value: u64, detail: u64) {
+        let Some(mut entry) = RECORDS.reserve::<SyscallRecord>(0) else {
+            loss::count(reason::SYSCALL_RECORD);
+            return;
+        };
+        entry.write(self.record_of(call, fd, value, detail, 0));
+        entry.submit(NO_WAKEUP);
+    }
+
+    #[inline(always)]
+    fn record_of(
+        &self,
+        call: u32,
+        fd: u64,
+        value: u64,
+        detail: u64,
+        head_bytes: u32,
+    ) -> SyscallRecord {
+        SyscallRecord {
+            header: RecordHeader {
+                ktime_ns: self.now,
+                kind: KIND_SYSCALL,
+                // SAFETY: no arguments.
+                cpu: unsafe { bpf_get_smp_processor_id() },
+                tgid: self.tgid,
+                tid: self.tid,
+            },
+            call,
+            fd: fd as u32,
+            value,
+            detail,
+            head_bytes,
+            reserved: 0,
+        }
+    }
+
+    /// Sends the record of a frame, with what fits of its noun.
+    #[inline(always)]
+    fn frame(&self, fd: u64, noun: IoVector, turn_ktime_ns: u64) -> Option<()> {
+        let scratch = FRAME_SCRATCH.get_ptr_mut(0)?;
         let mut head_bytes = 0;
-        // SAFETY: this CPU's scratch of this call, whose program does not nest.
+        // SAFETY: this CPU's scratch, of a program that does not nest.
         unsafe {
-            if head != 0 {
-                let to = (&raw mut (*scratch).head).cast();
-                // Two calls, and a mask that LLVM cannot see to be needless: kernels before 6.8 forget
-                // the bounds of a value that was kept on the stack meanwhile.
-                let (wanted, read) = if value < HEAD_BYTES as u64 {
-                    let wanted = black_box(value as u32) & (HEAD_BYTES as u32 - 1);
-                    (wanted, probe_read_user(to, wanted, head as *const _))
-                } else {
-                    let wanted = HEAD_BYTES as u32;
-                    (wanted, probe_read_user(to, wanted, head as *const _))
-                };
-                if read == 0 {
-                    head_bytes = wanted;
-                }
-            }
-            (*scratch).record = SyscallRecord {
-                header: RecordHeader {
-                    ktime_ns: self.now,
-                    kind: KIND_SYSCALL,
-                    cpu: bpf_get_smp_processor_id(),
-                    tgid: self.tgid,
-                    tid: self.tid,
-                },
-                call,
-                fd: fd as u32,
-                value,
-                detail,
-                head_bytes,
-                reserved: 0,
+            let to = (&raw mut (*scratch).head).cast();
+            let head = noun.base as *const c_void;
+            // Two calls, and a mask that LLVM cannot see to be needless: kernels before 6.8 forget
+            // the bounds of a value that was kept on the stack meanwhile.
+            let (wanted, read) = if noun.length < HEAD_BYTES as u64 {
+                let wanted = black_box(noun.length as u32) & (HEAD_BYTES as u32 - 1);
+                (wanted, probe_read_user(to, wanted, head))
+            } else {
+                let wanted = HEAD_BYTES as u32;
+                (wanted, probe_read_user(to, wanted, head))
             };
+            if read == 0 {
+                head_bytes = wanted;
+            }
+            (*scratch).record =
+                self.record_of(CALL_WRITEV, fd, noun.length, turn_ktime_ns, head_bytes);
             let size = size_of::<SyscallRecord>() + (head_bytes as usize & (2 * HEAD_BYTES - 1));
             if size > size_of::<SyscallScratch>() {
                 // Never: for the verifier.
@@ -218,7 +241,8 @@ fn sigaltstack(arguments: Arguments) -> Option<()> {
     } else {
         0
     };
-    caller.record(CALL_SIGALTSTACK, 0, stack.flags.into(), number, 0)
+    caller.record(CALL_SIGALTSTACK, 0, stack.flags.into(), number);
+    Some(())
 }
 
 /// `writev(fd, vec, vlen)`.
@@ -238,7 +262,7 @@ fn writev(arguments: Arguments) -> Option<()> {
     let noun = noun?;
     // SAFETY: a live map value; only the king's main thread, which is current, changes it.
     let turn = unsafe { (*caller.process).turn_ktime_ns };
-    caller.record(CALL_WRITEV, arguments.first(), noun.length, turn, noun.base)
+    caller.frame(arguments.first(), noun, turn)
 }
 
 /// Where there is no `sock_send_length` (before 6.3).
@@ -274,11 +298,13 @@ fn epoll_pwait() -> Option<()> {
             return None;
         }
     }
-    Caller::of(id)?.record(CALL_EPOLL_PWAIT, 0, 0, 0, 0)
+    Caller::of(id)?.record(CALL_EPOLL_PWAIT, 0, 0, 0);
+    Some(())
 }
 
 /// `fdatasync(fd)`.
 #[inline(always)]
 fn fdatasync(arguments: Arguments) -> Option<()> {
-    Caller::current()?.record(CALL_FDATASYNC, arguments.first(), 0, 0, 0)
+    Caller::current()?.record(CALL_FDATASYNC, arguments.first(), 0, 0);
+    Some(())
 }

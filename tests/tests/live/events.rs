@@ -88,6 +88,20 @@ fn quantile(sorted: &[u64], ratio: f64) -> u64 {
     sorted[((sorted.len() - 1) as f64 * ratio).round() as usize]
 }
 
+/// Nearly all events were followed; one may lie across each end of the window.
+fn assert_followed(report: &Report, truths: &BTreeMap<u64, Truth>) {
+    let followed = number(&report.0["event_times"]["all"], "count");
+    let (unmatched, seen) = (count(report, "unmatched"), truths.len() as u64);
+    assert!(
+        unmatched <= seen / 50 + 2,
+        "{unmatched} of {seen}: {report}"
+    );
+    assert!(
+        followed + unmatched + 2 >= seen,
+        "{followed} of {seen}: {report}"
+    );
+}
+
 /// Durations agree as far as histograms can tell.
 fn assert_durations(report: &Report, truths: &BTreeMap<u64, Truth>) {
     let mut durations: Vec<u64> = truths.values().map(|t| t.released - t.arrived).collect();
@@ -152,17 +166,7 @@ fn events_of_a_ship_are_followed_from_arrival_to_release() {
         bail_share: Some(0.1),
         ..ShipOptions::default()
     });
-    let followed = number(&report.0["event_times"]["all"], "count");
-    let (unmatched, seen) = (count(&report, "unmatched"), truths.len() as u64);
-    // One may lie across each end of the window.
-    assert!(
-        unmatched <= seen / 50 + 2,
-        "{unmatched} of {seen}: {report}"
-    );
-    assert!(
-        followed + unmatched + 2 >= seen,
-        "{followed} of {seen}: {report}"
-    );
+    assert_followed(&report, &truths);
     let kinds = report.0["event_times"]["kinds"].as_array().unwrap();
     let kinds: Vec<&Value> = kinds.iter().map(|kind| &kind["kind"]).collect();
     assert_eq!(kinds, ["timer"], "{report}");
@@ -202,10 +206,7 @@ fn events_of_a_ship_that_never_rests_are_told_by_what_its_king_says() {
         ..ShipOptions::default()
     };
     let (report, truths) = observe_later(&options, Duration::from_secs(3));
-    let (unmatched, seen) = (count(&report, "unmatched"), truths.len() as u64);
-    assert!(unmatched <= 2, "{unmatched} of {seen}: {report}");
-    let followed = number(&report.0["event_times"]["all"], "count");
-    assert!(followed + 2 >= seen, "{followed} of {seen}: {report}");
+    assert_followed(&report, &truths);
     assert_queue(&report, &truths);
 }
 
@@ -274,16 +275,7 @@ fn events_of_a_ship_whose_king_commits_are_followed_to_their_release() {
         bail_share: Some(0.1),
         ..ShipOptions::default()
     });
-    let followed = number(&report.0["event_times"]["all"], "count");
-    let (unmatched, seen) = (count(&report, "unmatched"), truths.len() as u64);
-    assert!(
-        unmatched <= seen / 50 + 2,
-        "{unmatched} of {seen}: {report}"
-    );
-    assert!(
-        followed + unmatched + 2 >= seen,
-        "{followed} of {seen}: {report}"
-    );
+    assert_followed(&report, &truths);
     // Numbers are what the serf says, its loom is of no layout that we know.
     let events = &report.0["events"];
     let (first, last) = (truths.keys().next(), truths.keys().next_back());
