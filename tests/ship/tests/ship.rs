@@ -269,10 +269,8 @@ fn a_snapshot_leaves_the_heap_in_the_image() {
         .filter(|line| line["event"] == "snapshot")
         .collect();
     assert_eq!(snapshots[0]["pages"], 129);
-    assert!(
-        snapshots.len() >= 3,
-        "one to begin with, one by the timer, one at exit"
-    );
+    // At exit there is another one if there was an event since.
+    assert!(snapshots.len() >= 2, "one to begin with, one by the timer");
 }
 
 #[test]
