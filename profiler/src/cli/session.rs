@@ -40,10 +40,9 @@ use super::readings::{
 const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
 /// How long states are followed before the window opens, so that nearly every thread's is known.
 const WARM_UP: Duration = Duration::from_millis(100);
-/// How long the kernel counts the programs' run time at most, and of which part of the capture. It costs
-/// two clock readings a run, as much as a program that has nothing to do.
+/// How long the kernel counts the programs' run time. It costs two clock readings a run, as much as a program
+/// that has nothing to do: so not for the whole capture.
 const COST_WINDOW: Duration = Duration::from_secs(2);
-const COST_PART: u32 = 10;
 /// How far ahead the window's ends are announced, so that every program knows them in time and
 /// counts up to the very nanosecond.
 const LEAD: Duration = Duration::from_millis(20);
@@ -343,7 +342,6 @@ impl Session<'_> {
     ) -> Result<(EndReason, Vec<ProgramCost>, u64), SessionError> {
         let begun = Instant::now();
         let end = begun + Duration::from_secs(self.options.seconds);
-        let cost_window = COST_WINDOW.min((end - begun) / COST_PART);
         let (costs_before, counted_from) = (self.probes.costs(), now_ktime_ns());
         let mut costs = (Vec::new(), 0);
         let mut tick = tokio::time::interval(DRAIN_INTERVAL);
@@ -364,7 +362,7 @@ impl Session<'_> {
                 elapsed: begun.elapsed(),
                 records: recording.records(),
             });
-            if run_time_counting.is_some() && begun.elapsed() >= cost_window {
+            if run_time_counting.is_some() && begun.elapsed() >= COST_WINDOW {
                 costs = self.costs_since(&costs_before, counted_from);
                 run_time_counting = None;
             }
