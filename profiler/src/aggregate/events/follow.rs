@@ -29,7 +29,6 @@ enum Way {
 /// All that is known when single messages are looked at.
 struct Follower<'a> {
     capture: &'a Capture,
-    king_calls: &'a [&'a SyscallEvent],
     king: &'a Timeline,
     summary: &'a EventsSummary,
     releases: Releases,
@@ -67,7 +66,6 @@ pub fn follow(
     });
     let follower = Follower {
         capture,
-        king_calls,
         king,
         releases: match summary.king_commits {
             true => Releases::of_king(capture, course, king_calls, summary),
@@ -116,7 +114,7 @@ impl Follower<'_> {
         Way::Whole(EventSpan {
             kind: message.kind(),
             is_mass: is_mass || self.summary.is_mass(work.start_ktime_ns),
-            arrived_ktime_ns: arrival(sent_ktime_ns, self.king_calls, self.king, idles),
+            arrived_ktime_ns: arrival(sent_ktime_ns, message.turn_ktime_ns, self.king, idles),
             sent_ktime_ns,
             work: Work {
                 event_number: work.event_number.or(self.releases.number(answered)),

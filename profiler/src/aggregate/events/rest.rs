@@ -73,14 +73,13 @@ pub fn turn(sent_ktime_ns: u64, calls: &[&SyscallEvent]) -> Option<u64> {
     })
 }
 
-/// When the turn of the king's loop began that sent a message.
+/// When the turn of the king's loop began that sent a message, by when it began to wait for it.
 pub fn arrival(
     sent_ktime_ns: u64,
-    calls: &[&SyscallEvent],
+    turn: Option<u64>,
     king: &Timeline,
     idles: impl Fn(&Absence) -> bool,
 ) -> u64 {
-    let turn = turn(sent_ktime_ns, calls);
     let last = king.last_before(sent_ktime_ns);
     let woken = king
         .within(turn.unwrap_or(0), sent_ktime_ns)
