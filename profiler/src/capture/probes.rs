@@ -202,6 +202,8 @@ impl Probes {
             return;
         };
         log::debug!("{}: {reason}; {SYS_ENTER} is used", entry.name);
+        // Of entries that were attached before: their descriptors will be others'.
+        self.misses.clear();
         for entry in wanted() {
             if let Some(Program::FEntry(program)) = self.ebpf.program_mut(entry.name) {
                 // Not loaded: then there is nothing to do.
